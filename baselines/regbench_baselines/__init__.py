@@ -1,0 +1,1 @@
+"""The baseline zoo: one published registration method a file."""

@@ -1,0 +1,1 @@
+"""Numbers that ship with regbench: published ones with their sources, and measured boards."""

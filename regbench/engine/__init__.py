@@ -1,0 +1,1 @@
+"""Train, evaluate, checkpoint and resume."""

@@ -1,0 +1,1 @@
+"""Pure functions: similarity, smoothness and overlap, differentiable in the field."""

@@ -1,0 +1,1 @@
+"""Pure functions: a field and labels in, numbers out; and the metrics that are registered."""

@@ -1,0 +1,99 @@
+"""The fields of a plugin's class are its configuration."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import to_jsonable_python
+
+from regbench.errors import BadValueError, UnknownNameError
+
+P = TypeVar("P")
+
+
+@dataclass(frozen=True, slots=True)
+class FieldInfo:
+    """One field of a plugin's configuration.
+
+    Attributes:
+        name: as `--set` takes it.
+        type: its annotation, as written.
+        default: its default as JSON data.
+    """
+
+    name: str
+    type: str
+    default: Any
+
+
+def fields(plugin: type[Any]) -> list[FieldInfo]:
+    """The configuration fields of a plugin's class, in order."""
+    hints = get_type_hints(plugin, include_extras=True)
+    default = configuration(plugin())
+    return [
+        FieldInfo(field.name, _type_name(hints[field.name]), default[field.name])
+        for field in dataclasses.fields(plugin)
+    ]
+
+
+def configuration(plugin: Any) -> dict[str, Any]:
+    """The configuration of a plugin as JSON data."""
+    return {field.name: to_jsonable_python(getattr(plugin, field.name)) for field in dataclasses.fields(plugin)}
+
+
+def configure(plugin: type[P], settings: Mapping[str, Any]) -> P:
+    """An instance of a plugin's class with some of its fields set, each checked against its annotation.
+
+    Args:
+        plugin: a (frozen) dataclass.
+        settings: field name → value; text is read as the field's type ("2,3,2" or "2x3x2" for a sequence).
+
+    Raises:
+        UnknownNameError: for a field that the class does not have.
+        BadValueError: for a value that does not fit.
+    """
+    known = {field.name for field in dataclasses.fields(plugin)} if dataclasses.is_dataclass(plugin) else set()
+    hints = get_type_hints(plugin, include_extras=True)
+    values = {}
+    for name, value in settings.items():
+        if name not in known:
+            raise UnknownNameError(f"field of {plugin.__name__}", name, known)
+        values[name] = _read(plugin.__name__, name, hints[name], value)
+    try:
+        return plugin(**values)
+    except ValueError as error:
+        raise BadValueError(f"{plugin.__name__} cannot be set up: {error}") from error
+
+
+def _read(owner: str, name: str, annotation: Any, value: Any) -> Any:
+    adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
+    failure: ValidationError | None = None
+    for reading in _readings(value):
+        try:
+            return adapter.validate_python(reading)
+        except ValidationError as error:
+            failure = failure or error
+    said = failure.errors()[0]["msg"] if failure else "no reading"
+    raise BadValueError(f"{owner}.{name} cannot be {value!r}: {said}; expected {_type_name(annotation)}.")
+
+
+def _readings(value: Any) -> list[Any]:
+    """What a text may mean: itself, JSON, or a sequence of parts."""
+    readings = [value]
+    if isinstance(value, str):
+        if value.lower() == "none":
+            readings.insert(0, None)
+        try:
+            readings.append(json.loads(value))
+        except json.JSONDecodeError:
+            readings.append(re.split(r"[,x]", value))
+    return readings
+
+
+def _type_name(annotation: Any) -> str:
+    name = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    return re.sub(r"\b(?:typing|pathlib|collections\.abc)\.", "", name)

@@ -1,0 +1,191 @@
+"""Plugins are found by entry point or in a file, and imported only when asked for."""
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from regbench.api import MaskSource, Method, Metric, Task
+from regbench.errors import PluginError, UnknownNameError
+
+Kind = Literal["method", "task", "metric", "masks"]
+
+GROUPS: Mapping[Kind, str] = {
+    "method": "regbench.methods",
+    "task": "regbench.tasks",
+    "metric": "regbench.metrics",
+    "masks": "regbench.masks",
+}
+
+_BASES: Mapping[Kind, type[Any]] = {"method": Method, "task": Task, "metric": Metric, "masks": MaskSource}
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A plugin that was found and not necessarily imported.
+
+    Attributes:
+        kind: what it is.
+        name: its name in the registry.
+        distribution: the distribution that brings it, or the file's name.
+        version: the distribution's version; for a file, a digest of its content.
+        target: where the class stands: "module:Class".
+    """
+
+    kind: Kind
+    name: str
+    distribution: str
+    version: str
+    target: str
+
+    def load(self) -> type[Any]:
+        """The plugin's class.
+
+        Raises:
+            PluginError: if it does not import, is not of its kind, or is abstract.
+        """
+        module, _, attribute = self.target.partition(":")
+        try:
+            found = getattr(importlib.import_module(module), attribute)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise PluginError(
+                f"The {self.kind} '{self.name}' of {self.distribution} does not import: {reason}"
+            ) from error
+        base = _BASES[self.kind]
+        if not (isinstance(found, type) and issubclass(found, base)):
+            raise PluginError(
+                f"The {self.kind} '{self.name}' of {self.distribution} is no subclass of regbench.api.{base.__name__}."
+            )
+        if inspect.isabstract(found):
+            missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
+            raise PluginError(f"The {self.kind} '{self.name}' of {self.distribution} does not define: {missing}.")
+        return found
+
+
+class Registry:
+    """All plugins at hand. First-party ones are found as everybody's are."""
+
+    def __init__(self, files: Sequence[Path] = ()) -> None:
+        """Look at the entry points of what is installed, and at plugin files.
+
+        Args:
+            files: Python files; each concrete plugin class in one is registered under its name in kebab case.
+
+        Raises:
+            PluginError: if a file does not import or holds no plugin.
+        """
+        self._found: dict[Kind, dict[str, list[Plugin]]] = {kind: {} for kind in GROUPS}
+        for kind, group in GROUPS.items():
+            for entry in entry_points(group=group):
+                self._add(_from_entry_point(kind, entry))
+        for file in files:
+            for plugin in _from_file(file):
+                self._add(plugin)
+
+    def _add(self, plugin: Plugin) -> None:
+        namesakes = self._found[plugin.kind].setdefault(plugin.name, [])
+        if plugin not in namesakes:
+            namesakes.append(plugin)
+
+    def names(self, kind: Kind) -> list[str]:
+        """The names of a kind, sorted; nothing is imported."""
+        return sorted(self._found[kind])
+
+    def plugin(self, kind: Kind, name: str) -> Plugin:
+        """The plugin of that name, not imported.
+
+        Raises:
+            UnknownNameError: if there is none.
+            PluginError: if two distributions bring one of that name.
+        """
+        namesakes = self._found[kind].get(name)
+        if not namesakes:
+            raise UnknownNameError(kind, name, self._found[kind])
+        if len(namesakes) > 1:
+            owners = " and ".join(f"{plugin.distribution} ({plugin.target})" for plugin in namesakes)
+            raise PluginError(f"Two plugins are called {kind} '{name}': {owners}; uninstall or rename one of them.")
+        return namesakes[0]
+
+    def load(self, kind: Kind, name: str) -> type[Any]:
+        """The class of that name.
+
+        Raises:
+            UnknownNameError: if there is none.
+            PluginError: if it cannot be used.
+        """
+        return self.plugin(kind, name).load()
+
+    def broken(self, kind: Kind) -> Mapping[str, str]:
+        """Name → reason of every plugin of a kind that cannot be used."""
+        reasons = {}
+        for name in self.names(kind):
+            try:
+                self.load(kind, name)
+            except PluginError as error:
+                reasons[name] = str(error)
+        return reasons
+
+
+def _from_entry_point(kind: Kind, entry: EntryPoint) -> Plugin:
+    owner = entry.dist
+    return Plugin(
+        kind=kind,
+        name=entry.name,
+        distribution=owner.name if owner else "unknown",
+        version=owner.version if owner else "",
+        target=entry.value,
+    )
+
+
+def _from_file(file: Path) -> list[Plugin]:
+    module, digest = _import_file(file)
+    plugins = [
+        Plugin(kind, _kebab(name), file.name, digest, f"{module.__name__}:{name}")
+        for name, found in vars(module).items()
+        if isinstance(found, type) and found.__module__ == module.__name__ and not inspect.isabstract(found)
+        for kind, base in _BASES.items()
+        if issubclass(found, base)
+    ]
+    if not plugins:
+        kinds = ", ".join(base.__name__ for base in _BASES.values())
+        raise PluginError(f"{file} holds no plugin: expected a concrete subclass of one of {kinds}.")
+    return plugins
+
+
+def _import_file(file: Path) -> tuple[ModuleType, str]:
+    try:
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+    except OSError as error:
+        raise PluginError(f"The plugin file {file} cannot be read: {error.strerror}.") from error
+    name = f"regbench_plugin_{re.sub(r'[^0-9a-zA-Z]', '_', file.stem)}_{digest}"
+    if name in sys.modules:
+        return sys.modules[name], digest
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise PluginError(f"The plugin file {file} is no Python file; expected a name that ends in .py.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise PluginError(f"The plugin file {file} does not import: {type(error).__name__}: {error}") from error
+    return module, digest
+
+
+def _kebab(name: str) -> str:
+    """A class name as a plugin name.
+
+    >>> _kebab("MyMethod"), _kebab("HD95")
+    ('my-method', 'hd95')
+    """
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name).lower()
