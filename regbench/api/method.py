@@ -104,7 +104,7 @@ class Trainable(Method):
         """The loss terms by name, not yet weighted; each is finite and differentiable."""
 
     @abstractmethod
-    def recipe(self, preset: Preset) -> Recipe:
+    def training(self, preset: Preset) -> Recipe:
         """How the network is trained."""
 
     def displacement(self, network: nn.Module, batch: Batch) -> Float[Tensor, "b 3 i j k"]:
