@@ -3,16 +3,23 @@
 Geometry, said once. Arrays are indexed (i, j, k), the storage order of the NIfTI array. An `affine` maps a voxel index
 to millimetres in RAS+. A displacement field has shape (3, i, j, k), lives on the fixed grid, its component c is the
 displacement along axis c **in voxels of that grid**, and it pulls back: moved(x) = moving(x + u(x)).
+
+The names are imported when they are first asked for, so that a board is printed without torch.
 """
 
-from regbench.api.card import Card
-from regbench.api.geometry import Field, Grid, Landmarks, Volume
-from regbench.api.masks import MaskRequest, MaskSource
-from regbench.api.method import Method, Optimisation, Preset, Recipe, Trainable
-from regbench.api.metric import Case, Metric
-from regbench.api.pair import Batch, Pair, Setting, Truth
-from regbench.api.protocol import Crop, PairId, Percentiles, Protocol, Squeeze, Window, patient_of
-from regbench.api.task import Scan, Task
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from regbench.api.card import Card
+    from regbench.api.geometry import Field, Landmarks, Volume
+    from regbench.api.grid import Grid
+    from regbench.api.masks import MaskRequest, MaskSource
+    from regbench.api.method import Method, Optimisation, Preset, Recipe, Trainable
+    from regbench.api.metric import Case, Metric
+    from regbench.api.pair import Batch, Pair, Setting, Truth
+    from regbench.api.protocol import Crop, PairId, Percentiles, Protocol, Squeeze, Window, patient_of
+    from regbench.api.task import Scan, Task
 
 __all__ = [
     "Batch",
@@ -43,3 +50,40 @@ __all__ = [
     "Window",
     "patient_of",
 ]
+
+_HOME = {
+    "Batch": "pair",
+    "Card": "card",
+    "Case": "metric",
+    "Crop": "protocol",
+    "Field": "geometry",
+    "Grid": "grid",
+    "Landmarks": "geometry",
+    "MaskRequest": "masks",
+    "MaskSource": "masks",
+    "Method": "method",
+    "Metric": "metric",
+    "Optimisation": "method",
+    "Pair": "pair",
+    "PairId": "protocol",
+    "Percentiles": "protocol",
+    "Preset": "method",
+    "Protocol": "protocol",
+    "Recipe": "method",
+    "Scan": "task",
+    "Setting": "pair",
+    "Squeeze": "protocol",
+    "Task": "task",
+    "Trainable": "method",
+    "Truth": "pair",
+    "Volume": "geometry",
+    "Window": "protocol",
+    "patient_of": "protocol",
+}
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOME:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

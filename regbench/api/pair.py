@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from regbench.api.geometry import Grid, Landmarks, Shape, Volume
+from regbench.api.geometry import Landmarks, Volume
+from regbench.api.grid import Grid, Shape
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,12 @@
 """A protocol: the frozen statement of which scans are registered to which, on which grid, with which labels."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from regbench.api.geometry import Grid, Shape
+from regbench.api.grid import Grid, Shape
 
 Spacing = tuple[float, float, float]
 
@@ -126,7 +126,7 @@ class Protocol(_Frozen):
     notes: tuple[str, ...] = ()
 
     @model_validator(mode="after")
-    def _nothing_leaks(self) -> Self:
+    def _nothing_leaks(self) -> "Protocol":
         shared = {patient_of(s) for s in self.train} & {patient_of(s) for s in self.test}
         if shared:
             raise ValueError(f"patients on both sides: {', '.join(sorted(shared))}")

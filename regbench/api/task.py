@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from regbench.api.card import Card
-from regbench.api.geometry import Shape
+from regbench.api.grid import Shape
 from regbench.api.protocol import Protocol
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from regbench.api import MaskSource, Method, Metric, Task
 from regbench.errors import PluginError, UnknownNameError
 
 Kind = Literal["method", "task", "metric", "masks"]
@@ -25,7 +24,13 @@ GROUPS: Mapping[Kind, str] = {
     "masks": "regbench.masks",
 }
 
-_BASES: Mapping[Kind, type[Any]] = {"method": Method, "task": Task, "metric": Metric, "masks": MaskSource}
+_BASES: Mapping[Kind, str] = {"method": "Method", "task": "Task", "metric": "Metric", "masks": "MaskSource"}
+
+
+def _base(kind: Kind) -> type[Any]:
+    """The class that a kind's plugins derive from; imported late, so that names can be listed without torch."""
+    base: type[Any] = getattr(importlib.import_module("regbench.api"), _BASES[kind])
+    return base
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Plugin:
             raise PluginError(
                 f"The {self.kind} '{self.name}' of {self.distribution} does not import: {reason}"
             ) from error
-        base = _BASES[self.kind]
+        base = _base(self.kind)
         if not (isinstance(found, type) and issubclass(found, base)):
             raise PluginError(
                 f"The {self.kind} '{self.name}' of {self.distribution} is no subclass of regbench.api.{base.__name__}."
@@ -152,11 +157,11 @@ def _from_file(file: Path) -> list[Plugin]:
         Plugin(kind, _kebab(name), file.name, digest, f"{module.__name__}:{name}")
         for name, found in vars(module).items()
         if isinstance(found, type) and found.__module__ == module.__name__ and not inspect.isabstract(found)
-        for kind, base in _BASES.items()
-        if issubclass(found, base)
+        for kind in GROUPS
+        if issubclass(found, _base(kind))
     ]
     if not plugins:
-        kinds = ", ".join(base.__name__ for base in _BASES.values())
+        kinds = ", ".join(_BASES.values())
         raise PluginError(f"{file} holds no plugin: expected a concrete subclass of one of {kinds}.")
     return plugins
 
