@@ -54,7 +54,7 @@ def nearest(points: Float[Tensor, "n 3"], among: Float[Tensor, "m 3"]) -> Int[Te
     if points.device.type == "cpu":
         return torch.from_numpy(cKDTree(among.numpy()).query(points.numpy())[1])
     rows = max(1, _CHUNK // len(among))
-    return torch.cat([(part[:, None] - among[None]).square().sum(-1).argmin(1) for part in points.split(rows)])
+    return torch.cat([(part[:, None] - among[None]).square().sum(-1).argmin(1) for part in torch.split(points, rows)])
 
 
 def chamfer(a: Float[Tensor, "n 3"], b: Float[Tensor, "m 3"]) -> Float[Tensor, ""]:
@@ -99,9 +99,9 @@ def contour_loss(
     scale = displacement.new_tensor(spacing_mm) / unit_mm
     drawn = {label: draw(fixed[label], points, generator).to(displacement.dtype) for label in both}
     together = torch.cat(list(drawn.values()))
-    carried = (together + sample(displacement[None], together[None])[0].T).split([len(p) for p in drawn.values()])
+    carried = together + sample(displacement[None], together[None])[0].T
     distances = [
         chamfer(y * scale, draw(moving[label], points, generator).to(displacement.dtype) * scale)
-        for label, y in zip(both, carried, strict=True)
+        for label, y in zip(both, torch.split(carried, [len(p) for p in drawn.values()]), strict=True)
     ]
     return torch.stack(distances).mean()
