@@ -1,0 +1,124 @@
+"""Files and folders that are there whole or not at all.
+
+What is written goes to a temporary neighbour, is flushed to the disk and takes its place by one rename, so that a
+reader, a second writer or a power cut never meets half a file.
+"""
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from regbench.errors import StorageError
+
+_REASONS = {
+    errno.ENOSPC: "there is no space left",
+    errno.EDQUOT: "the quota is used up",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission is denied",
+    errno.EPERM: "permission is denied",
+    errno.ENOTDIR: "a part of its path is a file",
+    errno.EEXIST: "something of that name is in the way",
+}
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turns what the operating system says while `path` is written into a sentence.
+
+    Raises:
+        StorageError: in place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
+        raise StorageError(f"{path} cannot be written: {reason}; make room there or choose another folder.") from error
+
+
+@contextmanager
+def replacing_file(path: Path) -> Iterator[Path]:
+    """A temporary path to write to; it becomes `path` when the block ends well, and is removed when it does not.
+
+    Missing parent folders are made.
+
+    Raises:
+        StorageError: where the folder cannot be written or is full.
+    """
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _neighbour(path)
+        try:
+            yield temporary
+            flush(temporary)
+            temporary.replace(path)
+            flush(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder to fill; it becomes `path` when the block ends well, unless another process was first.
+
+    Two processes that fill the same folder at once both succeed, and the one that ends first is kept.
+
+    Raises:
+        StorageError: where the folder cannot be written or is full.
+    """
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _neighbour(path)
+        try:
+            temporary.mkdir()
+            yield temporary
+            for file in temporary.rglob("*"):
+                flush(file)
+            _take_place(temporary, path)
+            flush(path.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Write a whole file atomically.
+
+    Raises:
+        StorageError: where it cannot be written.
+    """
+    with replacing_file(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a whole text file atomically, in UTF-8 and with the line ends as they are.
+
+    Raises:
+        StorageError: where it cannot be written.
+    """
+    write_bytes(path, content.encode())
+
+
+def flush(path: Path) -> None:
+    """Wait until a file's content, or a folder's list of names, is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _neighbour(path: Path) -> Path:
+    """An unused name in the same folder, so that the rename stays on one file system; its suffix is the file's own."""
+    return path.with_name(f".{uuid.uuid4().hex[:12]}.tmp.{path.name}")
+
+
+def _take_place(temporary: Path, path: Path) -> None:
+    try:
+        temporary.rename(path)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise

@@ -1,0 +1,30 @@
+"""The bytes of a file, inflated where they are compressed."""
+
+import zlib
+from pathlib import Path
+
+from isal import igzip, isal_zlib
+
+from regbench.errors import DataError
+
+
+def read_inflated(path: Path) -> bytes:
+    """The content of a file; that of a gzip stream inflated, with its checksum verified.
+
+    A gzip stream is known by its first two bytes, whatever the file is called.
+
+    Raises:
+        DataError: for a file that is missing, unreadable, truncated or damaged.
+    """
+    try:
+        content = path.read_bytes()
+        return igzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    except FileNotFoundError:
+        fault = "is missing; restore it, or take the case out of the folder"
+    except EOFError:
+        fault = "is truncated: its gzip stream ends too early; copy or download it again"
+    except (igzip.BadGzipFile, zlib.error, isal_zlib.error) as error:
+        fault = f"is damaged: its gzip stream does not inflate ({error}); copy or download it again"
+    except OSError as error:
+        fault = f"cannot be read: {error.strerror or error}"
+    raise DataError([f"{path} {fault}."])

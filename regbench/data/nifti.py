@@ -1,0 +1,174 @@
+"""NIfTI files to volumes and back.
+
+Every volume is brought to the storage order closest to RAS+ by flips and transpositions of its axes, without any
+interpolation: the affine goes with it, oblique parts included, so each voxel stays where it was in the world.
+"""
+
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Literal
+
+import nibabel as nib
+import numpy as np
+import torch
+from isal import igzip
+from nibabel.filebasedimages import ImageFileError
+from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
+
+from regbench.api import Grid, Volume
+from regbench.data.atomic import write_bytes
+from regbench.data.inflate import read_inflated
+from regbench.errors import DataError
+
+Kind = Literal["scan", "labels"]
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """An image as its file has it.
+
+    Attributes:
+        array: in storage order, scaled by the header's slope and intercept, trailing axes of length 1 dropped.
+        affine: (4, 4) float64 of that storage order.
+        header: nibabel's header.
+    """
+
+    array: Array
+    affine: Array
+    header: Any
+
+    @property
+    def orientation(self) -> Array:
+        """Nibabel's (axes, 2) table: which axis of the closest RAS+ order each stored axis is, and its direction."""
+        table: Array = io_orientation(self.affine)
+        return table
+
+
+def read_stored(path: Path) -> Stored:
+    """An image in its storage order.
+
+    NIfTI-1 and NIfTI-2 in one file, compressed or not, are inflated in one go and viewed; whatever else nibabel
+    knows is read by nibabel.
+
+    Raises:
+        DataError: for a file that is missing, damaged, or no image.
+    """
+    try:
+        if not path.name.endswith((".nii", ".nii.gz")):
+            return _read_other(path)
+        return _view(read_inflated(path), path)
+    except (ImageFileError, ValueError, OSError) as error:
+        raise DataError([f"{path} is no readable image: {error}; expected a NIfTI file."]) from error
+
+
+def read_volume(path: Path, kind: Kind = "scan") -> Volume:
+    """A scan or a label map in the storage order closest to RAS+.
+
+    Args:
+        path: NIfTI file, any orientation.
+        kind: "scan": float32; "labels": unsigned 8 bit, and every value has to be an integer from 0 to 255.
+
+    Raises:
+        DataError: for a file that is missing, damaged, not 3-D, without a usable affine, or of other values.
+    """
+    return canonical(read_stored(path), path, kind)
+
+
+def canonical(stored: Stored, path: Path, kind: Kind) -> Volume:
+    """A stored image as a volume in the order closest to RAS+; see `read_volume`."""
+    if stored.array.ndim != 3:
+        raise DataError([f"{path} has shape {stored.array.shape}; expected three axes."])
+    if not np.isfinite(stored.affine).all() or abs(np.linalg.det(stored.affine[:3, :3])) < 1e-9:
+        raise DataError([f"{path} has an affine that cannot be inverted; write its orientation and spacing anew."])
+    turn = stored.orientation
+    values = as_labels(stored.array, path) if kind == "labels" else as_scan(stored.array, path)
+    turned = np.ascontiguousarray(apply_orientation(values, turn))
+    affine = stored.affine @ inv_ornt_aff(turn, stored.array.shape)
+    i, j, k = turned.shape
+    return Volume(torch.from_numpy(turned), Grid((i, j, k), affine))
+
+
+def as_scan(array: Array, path: Path) -> Array:
+    """Intensities as float32."""
+    if array.dtype.kind not in "iufb":
+        raise DataError([f"{path} holds {array.dtype} values; expected one real number a voxel."])
+    return array.astype(np.float32)
+
+
+def as_labels(array: Array, path: Path) -> Array:
+    """Label numbers as unsigned 8 bit, none of them changed by it."""
+    if array.dtype == np.uint8:
+        return array.copy()
+    if array.dtype.kind not in "iufb":
+        raise DataError([f"{path} holds {array.dtype} values; expected label numbers."])
+    with np.errstate(invalid="ignore"):
+        labels = array.astype(np.uint8)
+    wrong = array[labels != array]
+    if wrong.size:
+        raise DataError(
+            [
+                f"{path} holds {wrong.size} values that are no label numbers, such as {wrong.flat[0]:g}; "
+                "expected integers from 0 to 255."
+            ]
+        )
+    return labels
+
+
+def write_volume(path: Path, volume: Volume) -> None:
+    """Write a volume as NIfTI-1, atomically; compressed where the name ends in .gz, the same bytes for the same volume.
+
+    Args:
+        path: where to.
+        volume: data of any real dtype, which is kept.
+
+    Raises:
+        StorageError: where it cannot be written.
+    """
+    write_bytes(path, nifti_bytes(volume.data.detach().cpu().numpy(), volume.grid.affine, path.name))
+
+
+def nifti_bytes(array: Array, affine: Array, name: str) -> bytes:
+    """A NIfTI-1 file in memory; compressed where its name ends in .gz, without a time stamp."""
+    image = nib.Nifti1Image(array, affine)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(affine, code="scanner")
+    image.set_qform(affine, code="scanner")
+    content: bytes = image.to_bytes()
+    return igzip.compress(content, compresslevel=2, mtime=0) if name.endswith(".gz") else content
+
+
+def _view(content: bytes, path: Path) -> Stored:
+    nifti2 = nib.Nifti2Header.may_contain_header(content[:540])
+    kind = nib.Nifti2Header if nifti2 else nib.Nifti1Header
+    header = kind.from_fileobj(BytesIO(content))
+    shape, dtype, offset = header.get_data_shape(), header.get_data_dtype(), header.get_data_offset()
+    needed = offset + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    if len(content) < needed:
+        raise DataError([f"{path} is truncated: {len(content)} bytes, its header promises {needed}; copy it again."])
+    count = int(np.prod(shape, dtype=np.int64))
+    array = np.frombuffer(content, dtype, count, offset).reshape(shape, order="F")
+    return _stored(_scaled(array, *header.get_slope_inter()), header.get_best_affine(), header)
+
+
+def _read_other(path: Path) -> Stored:
+    if not path.is_file():
+        raise DataError([f"{path} is missing."])
+    image: Any = nib.load(path)
+    return _stored(np.asanyarray(image.dataobj), image.affine, image.header)
+
+
+def _stored(array: Array, affine: Array, header: Any) -> Stored:
+    while array.ndim > 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    return Stored(array, np.asarray(affine, dtype=np.float64), header)
+
+
+def _scaled(array: Array, slope: float | None, intercept: float | None) -> Array:
+    """The values that the header means; untouched where it means the stored ones."""
+    slope = 1.0 if slope is None else slope
+    intercept = 0.0 if intercept is None else intercept
+    if (slope, intercept) == (1.0, 0.0):
+        return array
+    return array * np.float64(slope) + np.float64(intercept)
