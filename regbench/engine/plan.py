@@ -1,0 +1,136 @@
+"""A plan: one row of a board, before it is run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+import torch
+
+from regbench.api import MaskSource, Method, Metric, Preset, Protocol, Recipe, Task, Trainable
+from regbench.registry import Plugin, configuration
+
+T = TypeVar("T", bound=Method | MaskSource)
+Precision = Literal["float32", "bfloat16"]
+_SET_ASIDE = ("steps", "epochs")
+
+
+@dataclass(frozen=True)
+class Chosen(Generic[T]):
+    """A plugin as it was chosen: where it comes from, and the instance with its settings.
+
+    Attributes:
+        plugin: as the registry found it.
+        instance: configured.
+    """
+
+    plugin: Plugin
+    instance: T
+
+    @cached_property
+    def changed(self) -> Mapping[str, Any]:
+        """The fields that differ from their defaults, as JSON data."""
+        default = configuration(type(self.instance)())
+        return {name: value for name, value in configuration(self.instance).items() if value != default[name]}
+
+    @property
+    def label(self) -> str:
+        """The name with what was changed.
+
+        `ours[-contour]` for a field set to false, `voxelmorph[integration_steps=7]` for any other.
+        """
+        changes = [_change(name, value) for name, value in self.changed.items()]
+        return self.plugin.name + (f"[{','.join(changes)}]" if changes else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All that is needed to run one row.
+
+    Attributes:
+        task_name: the task's name in the registry.
+        task: where the scans lie.
+        protocol: which scans and pairs, already on the preset's grid.
+        data: a phantom cohort or real scans.
+        folder: the scans, in the official layout.
+        method: what registers.
+        masks: what makes masks, or None.
+        recipe: how the network is trained, overrides included; None for a method without training.
+        preset: which preset the recipe and the grid come from.
+        budget_seconds: train for so long instead of for the recipe's steps; or None.
+        seed: of all that is random.
+        device: where to compute.
+        precision: of the training; registration and metrics are computed in float32.
+        metrics: name → metric.
+        save_fields: whether the displacement fields are kept.
+        cache: the folder for preprocessed cohorts and masks; None: the user's cache folder.
+        checkpoint_seconds: a checkpoint is written about so often, or less often where writing takes long.
+    """
+
+    task_name: str
+    task: Task
+    protocol: Protocol
+    data: Literal["phantom", "real"]
+    folder: Path
+    method: Chosen[Method]
+    masks: Chosen[MaskSource] | None = None
+    recipe: Recipe | None = None
+    preset: Preset
+    budget_seconds: float | None = None
+    seed: int = 0
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    precision: Precision = "float32"
+    metrics: Mapping[str, Metric]
+    save_fields: bool = False
+    cache: Path | None = None
+    checkpoint_seconds: float = 30.0
+
+    @property
+    def mask_use(self) -> Literal["training", "training and test"] | None:
+        """Where the method uses the masks: None where there are none, or where it does not look at them."""
+        method = self.method.instance
+        if self.masks is None or method.masks == "never":
+            return None
+        if method.masks == "always":
+            return "training and test"
+        return "training" if isinstance(method, Trainable) else None
+
+    @property
+    def steps(self) -> int | None:
+        """Optimiser steps in all; None for a time budget, or where nothing is trained."""
+        if self.recipe is None or self.budget_seconds is not None:
+            return None
+        if self.recipe.steps is not None:
+            return self.recipe.steps
+        draws = -(-self.recipe.epochs * len(self.protocol.train_pairs) // self.recipe.batch_size)
+        return draws * (2 if self.recipe.both_directions else 1)
+
+    @property
+    def row(self) -> str:
+        """The row's name: the method with what was changed, and " + masks" where only the training sees them."""
+        changes = [_change(name, value) for name, value in self.method.changed.items()]
+        changes += [f"recipe.{_change(name, value)}" for name, value in self._changed_recipe().items()]
+        row = self.method.plugin.name + (f"[{','.join(changes)}]" if changes else "")
+        return f"{row} + {self.masks.label}" if self.masks and self.mask_use == "training" else row
+
+    def _changed_recipe(self) -> Mapping[str, Any]:
+        method = self.method.instance
+        if self.recipe is None or not isinstance(method, Trainable):
+            return {}
+        usual, used = _flat(configuration(method.training(self.preset))), _flat(configuration(self.recipe))
+        return {name: value for name, value in used.items() if name not in _SET_ASIDE and usual.get(name) != value}
+
+
+def _flat(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    flat = {name: value for name, value in recipe.items() if name not in ("optimisation", "weights")}
+    flat |= recipe["optimisation"]
+    return flat | {f"weights.{term}": weight for term, weight in recipe["weights"].items()}
+
+
+def _change(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return f"+{name}" if value else f"-{name}"
+    if isinstance(value, list):
+        return f"{name}={'x'.join(str(part) for part in value)}"
+    return f"{name}={Path(value).name if isinstance(value, str) else value}"

@@ -1,0 +1,52 @@
+"""history.csv: one line a training step."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from regbench.data.atomic import write_text
+
+_FIRST = ("step", "seconds", "learning_rate", "total")
+_LAST = ("validation",)
+
+
+class History:
+    """The lines of a training, kept in memory and written whole, so that the file never ends within a line.
+
+    Columns: step (from 1), seconds (of training, over all sittings), learning_rate, total (the weighted sum), every
+    loss term by name (not weighted), validation (mean DSC in percent after the step, where it was computed).
+    """
+
+    def __init__(self, path: Path, terms: Sequence[str]) -> None:
+        """An empty history.
+
+        Args:
+            path: the file.
+            terms: the names of the loss terms that may come.
+        """
+        self._path = path
+        self._columns = (*_FIRST, *terms, *_LAST)
+        self._lines: list[str] = []
+
+    def resume(self, step: int) -> None:
+        """Take in what the file holds up to a step; what came after it was lost with its process, and is dropped."""
+        try:
+            with self._path.open(newline="", encoding="utf-8") as file:
+                header, *lines = csv.reader(file)
+        except (OSError, ValueError, csv.Error):
+            return
+        if tuple(header) == self._columns:
+            self._lines = [",".join(line) for line in lines if line[0].isdigit() and int(line[0]) <= step]
+
+    def add(self, values: Mapping[str, float]) -> None:
+        """Add a line; a column without a value stays empty."""
+        cells = (values.get(column) for column in self._columns)
+        self._lines.append(",".join("" if cell is None else f"{cell:.8g}" for cell in cells))
+
+    def write(self) -> None:
+        """Write the file.
+
+        Raises:
+            StorageError: where it cannot be written.
+        """
+        write_text(self._path, "\n".join([",".join(self._columns), *self._lines, ""]))

@@ -1,0 +1,216 @@
+"""The folder of all runs: runs/<task>/<row>/<run-id>/."""
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from regbench.data.atomic import storage_errors, write_text
+from regbench.errors import BadValueError, StorageError, UnknownNameError
+from regbench.results.lock import is_locked, locked
+from regbench.results.record import SCHEMA_VERSION, RunRecord
+
+_RECORD = "run.json"
+_TEMPORARY = ".*.tmp.*"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The folder of one run, whether it exists yet or not."""
+
+    path: Path
+
+    @property
+    def state(self) -> Path:
+        """The checkpoint to go on from; gone once the run is done."""
+        return self.path / "state.pt"
+
+    @property
+    def weights(self) -> Path:
+        """The weights after the last step: those that are evaluated."""
+        return self.path / "weights.safetensors"
+
+    @property
+    def best(self) -> Path:
+        """The weights with the best validation score."""
+        return self.path / "best.safetensors"
+
+    @property
+    def history(self) -> Path:
+        """One line a training step."""
+        return self.path / "history.csv"
+
+    @property
+    def cases(self) -> Path:
+        """One line a pair, metric and label."""
+        return self.path / "cases.csv"
+
+    @property
+    def fields(self) -> Path:
+        """The folder of displacement fields, where they were kept."""
+        return self.path / "fields"
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the run, for as long as the block lasts; see `locked`."""
+        return locked(self.path)
+
+    def load(self) -> RunRecord | None:
+        """The record, or None where there is none. One left "running" by a dead process reads as "interrupted".
+
+        Raises:
+            StorageError: if there is one that cannot be read.
+        """
+        path = self.path / _RECORD
+        try:
+            record = _parse(path, path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StorageError(f"{path} cannot be read: {error.strerror}.") from error
+        if record.status == "running" and not is_locked(self.path):
+            return record.model_copy(update={"status": "interrupted"})
+        return record
+
+    def save(self, record: RunRecord) -> None:
+        """Write the record, atomically.
+
+        Raises:
+            StorageError: where it cannot be written.
+        """
+        write_text(self.path / _RECORD, record.model_dump_json(indent=2) + "\n")
+
+    def clear(self) -> None:
+        """Remove everything but the lock.
+
+        Raises:
+            StorageError: where something cannot be removed.
+        """
+        with storage_errors(self.path):
+            for path in self._content():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def sweep(self) -> None:
+        """Remove half-written files that a killed process left."""
+        with storage_errors(self.path):
+            for path in self.path.rglob(_TEMPORARY):
+                path.unlink()
+
+    def digests(self) -> Mapping[str, str]:
+        """File name → sha256 of every file beside the record."""
+        files = [f for f in sorted(self.path.rglob("*")) if f.is_file() and not f.name.startswith(".")]
+        return {str(f.relative_to(self.path).as_posix()): _digest(f) for f in files if f.name != _RECORD}
+
+    def _content(self) -> list[Path]:
+        return [path for path in self.path.iterdir() if path.name != ".lock"] if self.path.is_dir() else []
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a store holds.
+
+    Attributes:
+        runs: each readable run.
+        faults: one sentence for each record that cannot be read, with its path.
+    """
+
+    runs: tuple[tuple[RunFolder, RunRecord], ...]
+    faults: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[tuple[RunFolder, RunRecord]]:
+        return iter(self.runs)
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """All runs below one folder.
+
+    Attributes:
+        root: the folder; it need not exist.
+    """
+
+    root: Path
+
+    def folder(self, task: str, row: str, run_id: str) -> RunFolder:
+        """Where a run is kept."""
+        return RunFolder(self.root / task / _folder_name(row) / run_id)
+
+    def list(self) -> Listing:
+        """Every run that can be read, and what is wrong with the others."""
+        runs, faults = [], []
+        for path in sorted(self.root.glob(f"*/*/*/{_RECORD}")):
+            folder = RunFolder(path.parent)
+            try:
+                record = folder.load()
+            except StorageError as error:
+                faults.append(str(error))
+            else:
+                if record:
+                    runs.append((folder, record))
+        return Listing(tuple(runs), tuple(faults))
+
+    def find(self, name: str) -> tuple[RunFolder, RunRecord]:
+        """One run.
+
+        Args:
+            name: its folder, or its id or how that begins.
+
+        Raises:
+            UnknownNameError: if there is none.
+            BadValueError: if several are meant.
+            StorageError: if its record cannot be read.
+        """
+        folder = RunFolder(Path(name))
+        record = folder.load() if name else None
+        if record:
+            return folder, record
+        runs = {record.run_id: (folder, record) for folder, record in self.list()}
+        found = [run_id for run_id in runs if name and run_id.startswith(name)]
+        if len(found) > 1:
+            raise BadValueError(f"'{name}' may be any of the runs {', '.join(found)}; give more of the id.")
+        if not found:
+            raise UnknownNameError("run", name, runs)
+        return runs[found[0]]
+
+
+def _folder_name(row: str) -> str:
+    """A row's name as the name of a folder on any file system.
+
+    >>> _folder_name("voxelmorph[weights=a/b] + segmenter")
+    'voxelmorph[weights=a_b] + segmenter'
+    """
+    return re.sub(r"[^\w .,=+\[\]-]", "_", row, flags=re.ASCII)[:120].rstrip(" .")
+
+
+def _parse(path: Path, content: bytes) -> RunRecord:
+    try:
+        version = json.loads(content)["schema_version"]
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            raise StorageError(
+                f"{path} was written by a newer regbench (schema {version}; this one reads up to {SCHEMA_VERSION}); "
+                "upgrade regbench to read it."
+            )
+        return RunRecord.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise StorageError(
+            f"{path} is no run record: {where}: {first['msg']}; restore it or remove its folder."
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageError(
+            f"{path} is no run record: it is not the JSON of one; restore it or remove its folder."
+        ) from error
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
