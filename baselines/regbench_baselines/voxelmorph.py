@@ -100,7 +100,7 @@ class VoxelMorphNet(nn.Module):
         self, moving: Float[Tensor, "b 1 i j k"], fixed: Float[Tensor, "b 1 i j k"]
     ) -> Float[Tensor, "b 3 x y z"]:
         """What the U-Net gives, before integration, on the padded grid or a coarser one, in voxels of that grid."""
-        field = self.flow(self._features(pad_to_multiple(torch.cat([moving, fixed], 1), self.multiple)))
+        field: Tensor = self.flow(self._features(pad_to_multiple(torch.cat([moving, fixed], 1), self.multiple)))
         down = self.integration.downsize
         if not self.integration.steps or down == 1 or self.half_resolution:
             return field

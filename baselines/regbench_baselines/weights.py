@@ -1,6 +1,7 @@
 """Weights files: safetensors, or torch files that hold tensors and plain data only."""
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,8 @@ def _read_safetensors(file: Path) -> Mapping[str, Any]:
 
 def _read_torch(file: Path) -> Mapping[str, Any]:
     try:
-        with torch.serialization.safe_globals(NUMBERS):
+        with torch.serialization.safe_globals(NUMBERS), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
             content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "Unsupported" in str(error) or "GLOBAL" in str(error):
