@@ -14,8 +14,9 @@ RegbenchError
 └── BusyError             another process holds the run
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 
 class RegbenchError(Exception):
@@ -50,10 +51,12 @@ class DataError(RequestError):
 
     Attributes:
         faults: one sentence a fault, each naming its file.
+        usable: what could be read in spite of them, by name (scans by id), so that the rest can still be checked.
     """
 
-    def __init__(self, faults: Sequence[str]) -> None:
+    def __init__(self, faults: Sequence[str], usable: Mapping[str, Any] | None = None) -> None:
         self.faults = tuple(faults)
+        self.usable = dict(usable or {})
         super().__init__("\n".join(self.faults))
 
 

@@ -42,6 +42,7 @@ __all__ = [
     "Recipe",
     "Scan",
     "Setting",
+    "Shape",
     "Squeeze",
     "Task",
     "Trainable",
