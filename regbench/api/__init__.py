@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from regbench.api.card import Card
     from regbench.api.geometry import Field, Landmarks, Volume
-    from regbench.api.grid import Grid
+    from regbench.api.grid import Grid, Shape
     from regbench.api.masks import MaskRequest, MaskSource
     from regbench.api.method import Method, Optimisation, Preset, Recipe, Trainable
     from regbench.api.metric import Case, Metric
@@ -73,6 +73,7 @@ _HOME = {
     "Recipe": "method",
     "Scan": "task",
     "Setting": "pair",
+    "Shape": "grid",
     "Squeeze": "protocol",
     "Task": "task",
     "Trainable": "method",
