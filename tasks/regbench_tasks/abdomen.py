@@ -1,11 +1,10 @@
 """Abdominal CT between patients, in the layout of Learn2Reg's AbdomenCTCT."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from regbench.api import Card, Protocol, Scan, Shape, Task
 from regbench.data import read_protocols

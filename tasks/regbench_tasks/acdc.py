@@ -38,7 +38,9 @@ class Acdc(Task):
     def scans(self, folder: Path) -> Mapping[str, Scan]:
         """Both frames of every patient; patients lie in the folder itself, or in training/ and testing/."""
         patients = sorted(
-            patient for parent in (folder, folder / "training", folder / "testing") for patient in parent.glob("patient*")
+            patient
+            for parent in (folder, folder / "training", folder / "testing")
+            for patient in parent.glob("patient*")
         )
         if not patients:
             raise DataError([f"{folder} holds no patient001/Info.cfg and so on."])

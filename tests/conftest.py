@@ -1,0 +1,76 @@
+"""Fixtures that all rooms share."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from regbench.api import Protocol, Task
+from regbench.data import Cohort
+
+
+def _beside(name: str) -> ModuleType:
+    """A helper module of the tests, which are no package."""
+    spec = importlib.util.spec_from_file_location(f"regbench_tests_{name}", Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+_real_data = _beside("real_data")
+_toy = _beside("toy")
+
+
+@pytest.fixture(scope="session")
+def abdomen_ct_folder() -> Path:
+    """The real abdominal CT sample; the test is skipped where it is absent."""
+    return _real_data.abdomen_ct()
+
+
+@pytest.fixture(scope="session")
+def acdc_folder() -> Path:
+    """The real cardiac MR sample; the test is skipped where it is absent."""
+    return _real_data.acdc()
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test reads or writes the user's cache."""
+    monkeypatch.setenv("REGBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def toy() -> ModuleType:
+    """The maker of toy cohorts (tests/toy.py): blobs, write_abdomen, write_acdc, protocol, cohort, ToyTask."""
+    return _toy
+
+
+@pytest.fixture(scope="session")
+def toy_protocol() -> Protocol:
+    """Two training cases, two test cases, three labels, 24×20×28 voxels, pairs in both directions."""
+    return _toy.protocol()
+
+
+@pytest.fixture(scope="session")
+def toy_cohort() -> Cohort:
+    """The toy protocol's four cases in memory, with labels and landmarks; no test may write to it."""
+    return _toy.cohort()
+
+
+@pytest.fixture(scope="session")
+def toy_task() -> Task:
+    """A task whose only protocol is the toy protocol (named phantom), and which writes its own phantom cohort."""
+    return _toy.ToyTask()
+
+
+@pytest.fixture(scope="session")
+def toy_folder(tmp_path_factory: pytest.TempPathFactory, toy_task: Task, toy_protocol: Protocol) -> Path:
+    """The toy task's cohort on disk; read only."""
+    folder = tmp_path_factory.mktemp("toy")
+    toy_task.phantom(folder, cases=4, seed=0, shape=toy_protocol.grid.shape)
+    return folder
