@@ -42,7 +42,8 @@ class FileMasks(MaskSource):
         """
         if self.folder is None:
             raise BadValueError("The mask source 'files' needs a folder: add --set masks.folder=DIR.")
-        masks, faults = {}, []
+        masks: dict[str, Volume] = {}
+        faults: list[str] = []
         for scan, volume in request.scans.items():
             try:
                 masks[scan] = only(self._read(scan, request.sources[scan], volume), request)

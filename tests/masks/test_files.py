@@ -70,5 +70,5 @@ def test_another_grid_is_refused(request_: MaskRequest, tmp_path: Path) -> None:
 
 
 def test_without_a_folder(request_: MaskRequest) -> None:
-    with pytest.raises(BadValueError, match="masks.folder"):
+    with pytest.raises(BadValueError, match=r"masks\.folder"):
         FileMasks().masks(replace(request_, scans={}))
