@@ -7,24 +7,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from regbench.data.atomic import replacing_file, replacing_folder, write_bytes, write_text
+    from regbench.data.atomic import remove_folder, replacing_file, replacing_folder, write_bytes, write_text
+    from regbench.data.checking import check, fitting_protocol, found_scans
     from regbench.data.cohort import Cohort, Points
     from regbench.data.fields import read_field, write_field
+    from regbench.data.fingerprints import fingerprint
     from regbench.data.folders import cache_folder
     from regbench.data.landmarks import read_landmarks
-    from regbench.data.loading import load_cohort
+    from regbench.data.loading import load_cohort, prepare
     from regbench.data.nifti import read_volume, write_volume
+    from regbench.data.phantoms import phantom_folder
     from regbench.data.protocols import read_protocols
 
 __all__ = [
     "Cohort",
     "Points",
     "cache_folder",
+    "check",
+    "fingerprint",
+    "fitting_protocol",
+    "found_scans",
     "load_cohort",
+    "phantom_folder",
+    "prepare",
     "read_field",
     "read_landmarks",
     "read_protocols",
     "read_volume",
+    "remove_folder",
     "replacing_file",
     "replacing_folder",
     "write_bytes",
@@ -37,11 +47,18 @@ _HOME = {
     "Cohort": "cohort",
     "Points": "cohort",
     "cache_folder": "folders",
+    "check": "checking",
+    "fingerprint": "fingerprints",
+    "fitting_protocol": "checking",
+    "found_scans": "checking",
     "load_cohort": "loading",
+    "phantom_folder": "phantoms",
+    "prepare": "loading",
     "read_field": "fields",
     "read_landmarks": "landmarks",
     "read_protocols": "protocols",
     "read_volume": "nifti",
+    "remove_folder": "atomic",
     "replacing_file": "atomic",
     "replacing_folder": "atomic",
     "write_bytes": "atomic",

@@ -7,12 +7,16 @@ reader, a second writer or a power cut never meets half a file.
 import errno
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from regbench.errors import StorageError
+
+_MARK = ".tmp."
+_DAY_SECONDS = 86400.0
 
 _REASONS = {
     errno.ENOSPC: "there is no space left",
@@ -73,6 +77,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = _neighbour(path)
         try:
+            _sweep(path.parent)
             temporary.mkdir()
             yield temporary
             for file in temporary.rglob("*"):
@@ -81,6 +86,21 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             flush(path.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Take a folder away in one step, so that nobody finds half of it; none there is well too.
+
+    Raises:
+        StorageError: where that is not allowed.
+    """
+    with storage_errors(path):
+        aside = _neighbour(path)
+        try:
+            path.rename(aside)
+        except FileNotFoundError:
+            return
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
@@ -113,7 +133,14 @@ def flush(path: Path) -> None:
 
 def _neighbour(path: Path) -> Path:
     """An unused name in the same folder, so that the rename stays on one file system; its suffix is the file's own."""
-    return path.with_name(f".{uuid.uuid4().hex[:12]}.tmp.{path.name}")
+    return path.with_name(f".{uuid.uuid4().hex[:12]}{_MARK}{path.name}")
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes that were killed left behind more than a day ago."""
+    for left in folder.glob(f".*{_MARK}*"):
+        if time.time() - left.stat().st_mtime > _DAY_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _take_place(temporary: Path, path: Path) -> None:

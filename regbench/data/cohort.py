@@ -172,7 +172,7 @@ class Cohort:
         if mask.data.dtype != torch.uint8 or tuple(mask.data.shape) != shape:
             found = f"{mask.data.dtype} of shape {tuple(mask.data.shape)}"
             return [f"The mask of scan {scan} is {found}; expected torch.uint8 of shape {shape}."]
-        strange = sorted(set(mask.data.unique().tolist()) - {0, *labels})
+        strange = sorted(set(_present(mask.data)) - {0, *labels})
         if strange:
             return [f"The mask of scan {scan} holds the labels {strange}; expected only {[0, *labels]}."]
         return []
@@ -181,3 +181,8 @@ class Cohort:
 def _rows(stack: Tensor, positions: Sequence[int]) -> Tensor:
     rows = [stack[position : position + 1] for position in positions]
     return rows[0] if len(rows) == 1 else torch.cat(rows)
+
+
+def _present(labels: Tensor) -> list[int]:
+    counts = torch.bincount(labels.flatten().int(), minlength=256)
+    return [number for number, count in enumerate(counts.tolist()) if count]

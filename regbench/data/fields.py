@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
 from regbench.api import Field, Grid
 from regbench.data.atomic import write_bytes
-from regbench.data.nifti import Array, Stored, nifti_bytes, read_stored
+from regbench.data.nifti import Stored, nifti_bytes, read_stored
+from regbench.data.orientation import Array, inverse, turn_affine, turn_array, turn_of, turn_vectors
 from regbench.errors import DataError
 
 _ITK_VECTOR = 1007
@@ -38,7 +38,7 @@ def read_field(path: Path, like: Path | None = None) -> Field:
                 [f"{path} is a field on {stored.array.shape[:3]} voxels, but {like} has {image.array.shape[:3]}."]
             )
         affine = image.affine
-    field, affine = _turned(stored.array.astype(np.float32), affine, io_orientation(affine))
+    field, affine = _turned(stored.array.astype(np.float32), affine, turn_of(affine))
     i, j, k = field.shape[:3]
     displacement = torch.from_numpy(np.ascontiguousarray(np.moveaxis(field, -1, 0)))
     return Field(displacement, Grid((i, j, k), affine))
@@ -60,9 +60,7 @@ def write_field(path: Path, field: Field, like: Path | None = None) -> None:
     affine = field.grid.affine
     if like is not None:
         image = read_stored(like)
-        turn = image.orientation
-        back = _inverse(turn)
-        array, affine = _turned(array, affine, back)
+        array, affine = _turned(array, affine, inverse(turn_of(image.affine)))
         if array.shape[:3] != image.array.shape[:3]:
             raise DataError([f"{like} has {image.array.shape[:3]} voxels; the field has {array.shape[:3]}."])
     write_bytes(path, nifti_bytes(np.ascontiguousarray(array), affine, path.name))
@@ -70,18 +68,7 @@ def write_field(path: Path, field: Field, like: Path | None = None) -> None:
 
 def _turned(array: Array, affine: Array, turn: Array) -> tuple[Array, Array]:
     """A field with its axes flipped and transposed, and its components with them."""
-    components = np.empty(3, dtype=int)
-    components[turn[:, 0].astype(int)] = np.arange(3)
-    signs = turn[components, 1].astype(np.float32)
-    turned = apply_orientation(array, turn)[..., components] * signs
-    return turned, affine @ inv_ornt_aff(turn, array.shape[:3])
-
-
-def _inverse(turn: Array) -> Array:
-    back = np.empty_like(turn)
-    for axis, (target, sign) in enumerate(turn):
-        back[int(target)] = (axis, sign)
-    return back
+    return turn_vectors(turn_array(array, turn), turn), turn_affine(affine, turn, array.shape)
 
 
 def _check_layout(stored: Stored, path: Path) -> None:

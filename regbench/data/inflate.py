@@ -1,11 +1,16 @@
-"""The bytes of a file, inflated where they are compressed."""
+"""The bytes of a file, inflated where they are compressed, and back."""
 
 import zlib
 from pathlib import Path
+from typing import Any
 
 from isal import igzip, isal_zlib
 
 from regbench.errors import DataError
+
+_igzip: Any = igzip
+_isal_zlib: Any = isal_zlib
+_DAMAGED: tuple[type[Exception], ...] = (igzip.BadGzipFile, zlib.error, _isal_zlib.error)
 
 
 def read_inflated(path: Path) -> bytes:
@@ -18,13 +23,19 @@ def read_inflated(path: Path) -> bytes:
     """
     try:
         content = path.read_bytes()
-        return igzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+        return _igzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
     except FileNotFoundError:
         fault = "is missing; restore it, or take the case out of the folder"
     except EOFError:
         fault = "is truncated: its gzip stream ends too early; copy or download it again"
-    except (igzip.BadGzipFile, zlib.error, isal_zlib.error) as error:
+    except _DAMAGED as error:
         fault = f"is damaged: its gzip stream does not inflate ({error}); copy or download it again"
     except OSError as error:
         fault = f"cannot be read: {error.strerror or error}"
     raise DataError([f"{path} {fault}."])
+
+
+def deflated(content: bytes) -> bytes:
+    """A gzip stream without a time stamp, so that the same content gives the same bytes."""
+    stream: bytes = _igzip.compress(content, compresslevel=2, mtime=0)
+    return stream

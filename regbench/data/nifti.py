@@ -12,17 +12,17 @@ from typing import Any, Literal
 import nibabel as nib
 import numpy as np
 import torch
-from isal import igzip
 from nibabel.filebasedimages import ImageFileError
-from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
 from regbench.api import Grid, Volume
 from regbench.data.atomic import write_bytes
-from regbench.data.inflate import read_inflated
+from regbench.data.inflate import deflated, read_inflated
+from regbench.data.orientation import Array, turn_affine, turn_array, turn_of
 from regbench.errors import DataError
 
 Kind = Literal["scan", "labels"]
-Array = np.ndarray[Any, np.dtype[Any]]
+
+_nibabel: Any = nib
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,12 +38,6 @@ class Stored:
     array: Array
     affine: Array
     header: Any
-
-    @property
-    def orientation(self) -> Array:
-        """Nibabel's (axes, 2) table: which axis of the closest RAS+ order each stored axis is, and its direction."""
-        table: Array = io_orientation(self.affine)
-        return table
 
 
 def read_stored(path: Path) -> Stored:
@@ -82,10 +76,10 @@ def canonical(stored: Stored, path: Path, kind: Kind) -> Volume:
         raise DataError([f"{path} has shape {stored.array.shape}; expected three axes."])
     if not np.isfinite(stored.affine).all() or abs(np.linalg.det(stored.affine[:3, :3])) < 1e-9:
         raise DataError([f"{path} has an affine that cannot be inverted; write its orientation and spacing anew."])
-    turn = stored.orientation
+    turn = turn_of(stored.affine)
     values = as_labels(stored.array, path) if kind == "labels" else as_scan(stored.array, path)
-    turned = np.ascontiguousarray(apply_orientation(values, turn))
-    affine = stored.affine @ inv_ornt_aff(turn, stored.array.shape)
+    turned = np.ascontiguousarray(turn_array(values, turn))
+    affine = turn_affine(stored.affine, turn, stored.array.shape)
     i, j, k = turned.shape
     return Volume(torch.from_numpy(turned), Grid((i, j, k), affine))
 
@@ -131,17 +125,17 @@ def write_volume(path: Path, volume: Volume) -> None:
 
 def nifti_bytes(array: Array, affine: Array, name: str) -> bytes:
     """A NIfTI-1 file in memory; compressed where its name ends in .gz, without a time stamp."""
-    image = nib.Nifti1Image(array, affine)
+    image = _nibabel.Nifti1Image(array, affine)
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, code="scanner")
     image.set_qform(affine, code="scanner")
     content: bytes = image.to_bytes()
-    return igzip.compress(content, compresslevel=2, mtime=0) if name.endswith(".gz") else content
+    return deflated(content) if name.endswith(".gz") else content
 
 
 def _view(content: bytes, path: Path) -> Stored:
-    nifti2 = nib.Nifti2Header.may_contain_header(content[:540])
-    kind = nib.Nifti2Header if nifti2 else nib.Nifti1Header
+    nifti2 = _nibabel.Nifti2Header.may_contain_header(content[:540])
+    kind = _nibabel.Nifti2Header if nifti2 else _nibabel.Nifti1Header
     header = kind.from_fileobj(BytesIO(content))
     shape, dtype, offset = header.get_data_shape(), header.get_data_dtype(), header.get_data_offset()
     needed = offset + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
@@ -155,7 +149,7 @@ def _view(content: bytes, path: Path) -> Stored:
 def _read_other(path: Path) -> Stored:
     if not path.is_file():
         raise DataError([f"{path} is missing."])
-    image: Any = nib.load(path)
+    image = _nibabel.load(path)
     return _stored(np.asanyarray(image.dataobj), image.affine, image.header)
 
 

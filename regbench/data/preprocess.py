@@ -30,14 +30,16 @@ def to_unit(scan: Float[np.ndarray, "i j k"], rule: Window | Percentiles) -> Flo
     if not high > low:
         return np.zeros_like(scan)
     unit: npt.NDArray[np.float32] = (np.clip(scan, low, high) - np.float32(low)) * np.float32(1 / (high - low))
-    return np.clip(unit, 0, 1)
+    np.clip(unit, 0, 1, out=unit)
+    return unit
 
 
 def only_labels(labels: UInt8[np.ndarray, "i j k"], wanted: Collection[int]) -> UInt8[np.ndarray, "i j k"]:
     """A label map in which every other label is background."""
     table = np.zeros(256, np.uint8)
     table[list(wanted)] = list(wanted)
-    return table[labels]
+    kept: UInt8[np.ndarray, "i j k"] = table[labels]
+    return kept
 
 
 def resample_scan(scan: Float[np.ndarray, "i j k"], source: Grid, target: Grid) -> Float[np.ndarray, "a b c"]:

@@ -1,5 +1,6 @@
 """Abdominal CT between patients, in the layout of Learn2Reg's AbdomenCTCT."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,15 +45,26 @@ class Abdomen(Task):
         return read_protocols("regbench_tasks", "abdomen")
 
     def scans(self, folder: Path) -> Mapping[str, Scan]:
-        """The labelled scans: what the folder holds, and what its dataset file lists."""
-        files = [f"./imagesTr/{file.name}" for file in folder.glob("imagesTr/*.nii.gz")]
-        if not files:
-            raise DataError([f"{folder} holds no imagesTr/AbdomenCTCT_0001_0000.nii.gz and so on."])
-        found = {}
-        for name in sorted(files):
-            match = _NAME.fullmatch(Path(name).name)
-            if match:
-                found[match[1]] = _scan(folder, match[1])
+        """The labelled scans: those in imagesTr and those that the dataset file lists, be they there or not."""
+        faults: list[str] = []
+        present = {file.name for file in (folder / "imagesTr").glob("*.nii.gz")}
+        listed = _listed(folder / _LISTING, faults)
+        if listed is not None:
+            faults += [
+                f"{folder / 'imagesTr' / name} is not among the training images of {_LISTING}; list it or take it out."
+                for name in sorted(present - listed)
+            ]
+        names = sorted(present | (listed or set()))
+        faults += [
+            f"{folder / 'imagesTr' / name} has a name that is not expected; expected AbdomenCTCT_0001_0000.nii.gz."
+            for name in names
+            if not _NAME.fullmatch(name)
+        ]
+        found = {match[1]: _scan(folder, match[1]) for match in map(_NAME.fullmatch, names) if match}
+        if not found:
+            faults.append(f"{folder} has no scans: expected imagesTr/AbdomenCTCT_0001_0000.nii.gz and so on.")
+        if faults:
+            raise DataError(faults, found)
         return found
 
     def phantom(self, folder: Path, *, cases: int, seed: int, shape: Shape) -> None:
@@ -71,3 +83,39 @@ def _scan(folder: Path, case: str) -> Scan:
         labels=folder / "labelsTr" / f"{name}.nii.gz",
         landmarks=landmarks if landmarks.exists() else None,
     )
+
+
+def _listed(path: Path, faults: list[str]) -> set[str] | None:
+    """The file names of the training images that the dataset file lists; None where it lists nothing that is usable."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        faults.append(f"{path} is missing; it comes with the scans.")
+        return None
+    except (OSError, ValueError) as error:
+        faults.append(f"{path} is no readable JSON file: {error}.")
+        return None
+    try:
+        training = [Path(entry["image"]).name for entry in content["training"]]
+        held_out = {
+            Path(entry["image"] if isinstance(entry, dict) else entry).name for entry in content.get("test", [])
+        }
+        pairs = [(Path(pair["fixed"]).name, Path(pair["moving"]).name) for pair in content.get("registration_val", [])]
+    except (TypeError, KeyError, AttributeError) as error:
+        faults.append(f"{path} has an unexpected form ({error!r}); expected the lists training and registration_val.")
+        return None
+    faults += _contradictions(path, training, {Path(name).name for name in test}, pairs)
+    return set(training)
+
+
+def _contradictions(path: Path, training: list[str], held_out: set[str], pairs: list[tuple[str, str]]) -> list[str]:
+    """What the dataset file says that cannot be."""
+    twice = sorted({name for name in training if training.count(name) > 1})
+    strangers = sorted({name for pair in pairs for name in pair} - set(training))
+    same = sorted({fixed for fixed, moving in pairs if fixed == moving})
+    return [
+        *(f"{path} lists {name} twice in training." for name in twice),
+        *(f"{path} lists {name} in both training and test." for name in sorted(held_out & set(training))),
+        *(f"{path} names {name} in registration_val, which training does not list." for name in strangers),
+        *(f"{path} pairs {name} with itself in registration_val." for name in same),
+    ]

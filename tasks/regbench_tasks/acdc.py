@@ -1,6 +1,6 @@
 """Cine cardiac MR of one patient, end-diastole and end-systole, in the layout of the ACDC release."""
 
-import re
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,19 +37,19 @@ class Acdc(Task):
 
     def scans(self, folder: Path) -> Mapping[str, Scan]:
         """Both frames of every patient; patients lie in the folder itself, or in training/ and testing/."""
-        patients = sorted(
-            patient
-            for parent in (folder, folder / "training", folder / "testing")
-            for patient in parent.glob("patient*")
-        )
-        if not patients:
-            raise DataError([f"{folder} holds no patient001/Info.cfg and so on."])
-        found = {}
-        for patient in patients:
-            info = dict(re.findall(r"(\w+)\s*:\s*(\S+)", (patient / "Info.cfg").read_text()))
-            for phase in ("ED", "ES"):
-                scan = _scan(patient, phase, int(info[phase]))
-                found[scan.id] = scan
+        parents = (folder, folder / "training", folder / "testing")
+        faults: list[str] = _split_faults(folder / "split.json")
+        found: dict[str, Scan] = {}
+        for patient in sorted(path for parent in parents for path in parent.glob("patient*") if path.is_dir()):
+            frames = _frames(patient / "Info.cfg", faults)
+            scans = {f"{patient.name}/{phase}": _scan(patient, phase, frame) for phase, frame in frames.items()}
+            if found.keys() & scans.keys():
+                faults.append(f"{patient} is there twice: {patient.name} is in both train and test of the release.")
+            found |= scans
+        if not found:
+            faults.append(f"{folder} has no patients: expected patient001/Info.cfg and so on, or training/patient001.")
+        if faults:
+            raise DataError(faults, found)
         return found
 
     def phantom(self, folder: Path, *, cases: int, seed: int, shape: Shape) -> None:
@@ -57,6 +57,45 @@ class Acdc(Task):
         from regbench_tasks.phantom import cardiac  # the generator is needed only where a cohort is made
 
         cardiac.write(folder, cases=cases, seed=seed, shape=shape)
+
+
+def _frames(path: Path, faults: list[str]) -> dict[str, int]:
+    """Phase → number of its frame, from a patient's Info.cfg."""
+    try:
+        fields = dict(line.partition(":")[::2] for line in path.read_text(encoding="utf-8").splitlines())
+    except FileNotFoundError:
+        faults.append(f"{path} is missing; it says which frames are end-diastole and end-systole.")
+        return {}
+    except (OSError, ValueError) as error:
+        faults.append(f"{path} cannot be read: {error}.")
+        return {}
+    frames = {phase: fields.get(phase, "").strip() for phase in ("ED", "ES")}
+    for phase, number in frames.items():
+        if not number.isdecimal():
+            faults.append(f"{path} has no frame number for {phase} ({number!r}); expected a line like '{phase}: 1'.")
+    usable = {phase: int(number) for phase, number in frames.items() if number.isdecimal()}
+    if len(usable) == 2 and usable["ED"] == usable["ES"]:
+        faults.append(f"{path} gives frame {usable['ED']} for both ED and ES.")
+    return usable
+
+
+def _split_faults(path: Path) -> list[str]:
+    """Contradictions of a split.json, which is not part of the official layout but may lie beside the patients."""
+    if not path.exists():
+        return []
+    try:
+        sides = {name: list(patients) for name, patients in json.loads(path.read_text(encoding="utf-8")).items()}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        return [f"{path} is no readable split: {error}; expected lists of patients by name."]
+    owners: dict[str, list[str]] = {}
+    for name, patients in sides.items():
+        for patient in patients:
+            owners.setdefault(str(patient), []).append(name)
+    return [
+        f"{path} puts {patient} in both {' and '.join(names)}; a patient may stand on one side only."
+        for patient, names in owners.items()
+        if len(names) > 1
+    ]
 
 
 def _scan(patient: Path, phase: str, frame: int) -> Scan:
