@@ -97,9 +97,7 @@ def _listed(path: Path, faults: list[str]) -> set[str] | None:
         return None
     try:
         training = [Path(entry["image"]).name for entry in content["training"]]
-        held_out = {
-            Path(entry["image"] if isinstance(entry, dict) else entry).name for entry in content.get("test", [])
-        }
+        test = [entry["image"] if isinstance(entry, dict) else entry for entry in content.get("test", [])]
         pairs = [(Path(pair["fixed"]).name, Path(pair["moving"]).name) for pair in content.get("registration_val", [])]
     except (TypeError, KeyError, AttributeError) as error:
         faults.append(f"{path} has an unexpected form ({error!r}); expected the lists training and registration_val.")
