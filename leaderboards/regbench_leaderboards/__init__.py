@@ -1,1 +1,5 @@
-"""Numbers that ship with regbench: published ones with their sources, and measured boards."""
+"""Published numbers with their sources, as package data; nothing here was measured by regbench."""
+
+from regbench_leaderboards.published import PublishedNumber, footnotes, published
+
+__all__ = ["PublishedNumber", "footnotes", "published"]

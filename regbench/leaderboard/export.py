@@ -1,0 +1,162 @@
+"""Boards for other programs: long csv, and json."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence, Set
+from typing import Any
+
+import numpy as np
+
+from regbench.leaderboard.board import PRIMARY, Board
+from regbench.leaderboard.columns import dice30
+from regbench.leaderboard.comparison import Compared, compare
+from regbench.leaderboard.published import published_tables
+from regbench.leaderboard.row import Row
+from regbench.leaderboard.sheets import mean_cost
+
+FIELDS = (
+    "origin", "task", "data", "fingerprint", "protocol", "revision", "grid", "row", "method", "version", "masks",
+    "masks_used", "saw_test_labels", "preset", "seeds", "metric", "label", "unit", "pairs", "mean", "std", "seed_std",
+    "low95", "high95", "difference_to_best", "p_holm", "source",
+)  # fmt: skip
+_WHERE = frozenset({"task", "data", "fingerprint", "protocol", "revision", "grid"})
+_WHO = frozenset(
+    {"origin", "row", "method", "version", "masks", "masks_used", "saw_test_labels", "preset", "seeds", "source"}
+)
+_COSTS = (("seconds_per_pair", "s"), ("peak_memory_mib", "MiB"), ("parameters", ""))
+
+
+def to_csv(boards: Sequence[Board], *, published: bool = True) -> str:
+    """One line a row, metric and structure (label "" is the mean over structures, or a number of the whole pair)."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, FIELDS, restval="", lineterminator="\n")
+    writer.writeheader()
+    for board in boards:
+        writer.writerows(_measured_lines(board))
+        if published:
+            writer.writerows(_published_lines(board))
+    return text.getvalue()
+
+
+def to_json(boards: Sequence[Board], *, published: bool = True) -> str:
+    """The boards with all that is known of their rows, and the runs that gave none."""
+    data = [_board_json(board, published=published) for board in boards]
+    return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _board_json(board: Board, *, published: bool) -> dict[str, Any]:
+    lines = list(_measured_lines(board))
+    return {
+        **_where(board),
+        "title": board.task_title,
+        "pairs": len(board.protocol.test_pairs),
+        "patients": len(board.patients),
+        "labels": {str(number): name for number, name in board.protocol.labels.items()},
+        "metrics": {name: metric.model_dump() for name, metric in board.metrics.items()},
+        "rows": [
+            {
+                "name": row.name,
+                "ranked": row.is_ranked,
+                "saw_test_labels": row.saw_test_labels,
+                "seeds": [run.seed for run in row.runs],
+                "runs": [run.run_id for run in row.runs],
+                "method": row.record.method.model_dump(mode="json"),
+                "masks": row.record.masks.model_dump(mode="json") if row.record.masks else None,
+                "values": [_slim(line, _WHO) for line in lines if line["row"] == row.name],
+            }
+            for row in board.rows
+        ],
+        "published": [_slim(line, {"origin"}) for line in _published_lines(board)] if published else [],
+        "without_row": [
+            {"name": f.name, "seed": f.seed, "status": f.status, "reason": f.reason, "run": f.run_id}
+            for f in board.failures
+        ],
+    }
+
+
+def _slim(line: dict[str, Any], said: Set[str]) -> dict[str, Any]:
+    """What a line says beyond the board and what has been said."""
+    return {key: value for key, value in line.items() if key not in _WHERE | said and value != ""}
+
+
+def _where(board: Board) -> dict[str, Any]:
+    return {
+        "task": board.task,
+        "data": board.data.kind,
+        "fingerprint": board.data.fingerprint,
+        "protocol": board.protocol.name,
+        "revision": board.protocol.revision,
+        "grid": "x".join(str(n) for n in board.protocol.grid.shape),
+    }
+
+
+def _who(row: Row) -> dict[str, Any]:
+    record = row.record
+    return {
+        "origin": "measured",
+        "row": row.name,
+        "method": record.method.name,
+        "version": f"{record.method.distribution} {record.method.version}",
+        "masks": record.masks.name if record.masks else "",
+        "masks_used": record.masks.used if record.masks else "none",
+        "saw_test_labels": row.saw_test_labels,
+        "preset": record.preset,
+        "seeds": len(row.runs),
+    }
+
+
+def _measured_lines(board: Board) -> Iterator[dict[str, Any]]:
+    compared = {name: compare(board, name) for name in board.metrics}
+    hard = dice30(board)
+    for place, row in enumerate(board.rows):
+        shared = {**_where(board), **_who(row)}
+        for name in row.values:
+            yield shared | _mean_line(board, row, name, compared[name][place])
+            if name in row.by_label:
+                yield from (shared | line for line in _label_lines(board, row, name))
+        if np.isfinite(hard[place]):
+            yield shared | {"metric": "dice30", "unit": board.metrics[PRIMARY].unit, "mean": hard[place]}
+        for name, unit in _COSTS:
+            value = mean_cost(row, name)
+            if value is not None:
+                yield shared | {"metric": name, "unit": unit, "mean": value}
+
+
+def _mean_line(board: Board, row: Row, name: str, compared: Compared) -> dict[str, Any]:
+    return {
+        "metric": name,
+        "unit": board.metrics[name].unit,
+        "pairs": int(np.isfinite(row.per_pair(name)).sum()),
+        "mean": _blank(row.mean(name)),
+        "std": _blank(row.std(name)),
+        "seed_std": _blank(row.seed_std(name)),
+        "low95": _blank(compared.interval[0]),
+        "high95": _blank(compared.interval[1]),
+        "difference_to_best": _blank(compared.difference),
+        "p_holm": _blank(compared.p),
+    }
+
+
+def _label_lines(board: Board, row: Row, name: str) -> Iterator[dict[str, Any]]:
+    labels = list(board.protocol.labels.values())
+    values = row.per_label(name)
+    for label, value in zip(labels, values, strict=True):
+        yield {"metric": name, "unit": board.metrics[name].unit, "label": label, "mean": _blank(float(value))}
+
+
+def _published_lines(board: Board) -> Iterator[dict[str, Any]]:
+    for table in [*published_tables(board), *published_tables(board, ablation=True)]:
+        for row in table.rows:
+            shared = {
+                **_where(board), "origin": "published", "row": row.method, "masks_used": row.masks,
+                "source": f"{table.source}, {table.where}", "fingerprint": "", "grid": "",
+            }  # fmt: skip
+            for metric, mean in row.mean.items():
+                yield shared | {"metric": metric, "mean": mean, "std": row.std.get(metric, "")}
+            for label, value in row.by_label.items():
+                yield shared | {"metric": PRIMARY, "label": label, "mean": value}
+
+
+def _blank(value: float) -> float | str:
+    return value if np.isfinite(value) else ""

@@ -1,0 +1,77 @@
+"""The sheet that tells how each row was made: masks, training, seeds, network, code, machine."""
+
+from regbench.leaderboard.board import Board
+from regbench.leaderboard.columns import NAME, Column, name_cells, plain_column
+from regbench.leaderboard.row import Row
+from regbench.leaderboard.sheet import EMPTY, Head, Sheet, number, sheet, significant
+from regbench.results import MachineRecord
+
+
+def making(board: Board) -> Sheet:
+    """How each row was made."""
+    rows = board.rows
+    columns: list[Column] = [
+        (NAME, name_cells(rows)),
+        plain_column(Head("Masks seen", is_text=True), rows, _masks_used),
+        plain_column(Head("Source", is_text=True), rows, _mask_source),
+        plain_column(Head("Steps"), rows, _steps),
+        plain_column(Head("Training", "min"), rows, _training_minutes),
+        plain_column(Head("Param", "million", meaning="parameters of the network"), rows, _parameters),
+        plain_column(Head("Seeds"), rows, lambda row: str(len(row.runs)) if row.record.training else EMPTY),
+        plain_column(Head("Code", is_text=True), rows, _code),
+    ]
+    return sheet("How each row was made", columns, [*_mask_warnings(board), *_machines(board)])
+
+
+def _masks_used(row: Row) -> str:
+    return row.record.masks.used if row.record.masks else "none"
+
+
+def _mask_source(row: Row) -> str:
+    return row.record.masks.name if row.record.masks else EMPTY
+
+
+def _steps(row: Row) -> str:
+    steps = sorted({run.training.steps_done for run in row.runs if run.training})
+    return "–".join(str(count) for count in (steps if len(steps) < 2 else (steps[0], steps[-1]))) or EMPTY
+
+
+def _training_minutes(row: Row) -> str:
+    seconds = [run.cost.wall_seconds["train"] for run in row.runs if run.training and "train" in run.cost.wall_seconds]
+    return significant(sum(seconds) / len(seconds) / 60) if seconds else EMPTY
+
+
+def _parameters(row: Row) -> str:
+    count = row.record.cost.parameters
+    return EMPTY if count is None else number(count / 1e6, 2)
+
+
+def _code(row: Row) -> str:
+    return f"{row.record.method.distribution} {row.record.method.version}"
+
+
+def _mask_warnings(board: Board) -> list[str]:
+    """What the mask sources have seen."""
+    seen = {
+        f"Masks of {masks.title}: trained on {masks.trained_on}."
+        for row in board.rows
+        if (masks := row.record.masks) and masks.trained_on
+    }
+    seen |= {
+        f"The source {masks.title} may have seen the test scans."
+        for row in board.rows
+        if (masks := row.record.masks) and masks.saw_test_images and not masks.saw_test_labels
+    }
+    return sorted(seen)
+
+
+def _machines(board: Board) -> list[str]:
+    machines = sorted({_machine(run.machine) for row in board.rows for run in row.runs})
+    if len(machines) > 1:
+        return [f"Times and memory come from {len(machines)} machines and do not compare: {'; '.join(machines)}."]
+    return [f"Measured on {machine}." for machine in machines]
+
+
+def _machine(machine: MachineRecord) -> str:
+    device = machine.accelerator or f"{machine.processor}, {machine.cores} cores"
+    return f"{device}, {machine.system}, torch {machine.torch}, {machine.precision}"

@@ -1,0 +1,80 @@
+"""Names on a board: rows that can be told apart, and short heads for long names of structures."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from regbench.leaderboard.row import BASELINE, BASELINE_TITLE
+from regbench.results import RunRecord
+
+_SMALL_WORDS = {"and", "of", "the", "in"}
+
+
+def display_name(record: RunRecord) -> str:
+    """The row's name with the method's title in place of its registry name."""
+    if record.method.name == BASELINE:
+        return BASELINE_TITLE
+    rest = record.row.removeprefix(record.method.name)
+    return record.method.title + rest if rest != record.row else record.row
+
+
+def distinct_names(records: Sequence[RunRecord]) -> list[str]:
+    """A name for each configuration; namesakes get what tells them apart in brackets."""
+    names = [display_name(record) for record in records]
+    return [
+        _with_differences(name, record, [r for r, n in zip(records, names, strict=True) if n == name])
+        for name, record in zip(names, records, strict=True)
+    ]
+
+
+def _with_differences(name: str, record: RunRecord, namesakes: Sequence[RunRecord]) -> str:
+    differing = [tell for tell in _TELLS if len({tell(r) for r in namesakes}) > 1]
+    said = [word for tell in differing if (word := tell(record))]
+    return f"{name} ({', '.join(said)})" if said else name
+
+
+def _masks(record: RunRecord) -> str:
+    if record.masks is None:
+        return "no masks"
+    settings = ",".join(f"{key}={value}" for key, value in record.masks.configuration.items())
+    return f"masks: {record.masks.name}" + (f"[{settings}]" if settings else "")
+
+
+def _training(record: RunRecord) -> str:
+    training = record.training
+    if training is None:
+        return ""
+    return f"{training.budget_seconds:g} s" if training.budget_seconds else f"{training.steps} steps"
+
+
+_TELLS: tuple[Callable[[RunRecord], str], ...] = (
+    lambda record: record.preset if record.training else "",
+    _training,
+    _masks,
+    lambda record: f"{record.method.distribution} {record.method.version}",
+    lambda record: (
+        ",".join(f"{key}={value}" for key, value in record.training.recipe.items()) if record.training else ""
+    ),
+)
+
+
+def abbreviations(names: Sequence[str]) -> list[str]:
+    """Short, distinct column heads.
+
+    >>> abbreviations(["spleen", "right kidney", "portal and splenic vein", "stomach", "right kernel"])
+    ['Spl', 'RK', 'PSV', 'Sto', 'RK2']
+    """
+    short = [_shorten(name) for name in names]
+    seen: Counter[str] = Counter()
+    distinct = []
+    for head in short:
+        seen[head] += 1
+        distinct.append(head if seen[head] == 1 else f"{head}{seen[head]}")
+    return distinct
+
+
+def _shorten(name: str) -> str:
+    words = [word for word in re.split(r"[\s_/-]+", name) if word and word.lower() not in _SMALL_WORDS]
+    if len(words) == 1:
+        return words[0][:3].capitalize() if len(words[0]) > 3 else words[0]
+    return "".join(word[0].upper() for word in words)

@@ -1,0 +1,92 @@
+"""The sheets of a board's numbers: the overview, the structures, and the metrics that neither has room for."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from regbench.leaderboard.board import PRIMARY, Board
+from regbench.leaderboard.columns import (
+    NAME,
+    Column,
+    dice30,
+    flag_notes,
+    metric_column,
+    name_cells,
+    plain_column,
+    structure_heads,
+)
+from regbench.leaderboard.row import Row
+from regbench.leaderboard.sheet import EMPTY, Better, Head, Sheet, marked, number, sheet, significant
+
+_OVERVIEW = ("hd95", "sdlogj", "folding", "tre")
+_MEBI_PER_GIBI = 1024
+_MARKS_NOTE = "± is over pairs. Best bold, second underlined; Initial is not counted."
+
+
+def overview(board: Board) -> Sheet:
+    """The mean of every main metric, and the cost."""
+    columns: list[Column] = [(NAME, name_cells(board.rows))]
+    if PRIMARY in board.metrics:
+        columns += [metric_column(board, PRIMARY, spread=True), _dice30_column(board)]
+    columns += [metric_column(board, name) for name in _OVERVIEW if name in board.metrics]
+    columns += [
+        plain_column(Head("Time", "s/pair"), board.rows, lambda row: significant(mean_cost(row, "seconds_per_pair"))),
+        plain_column(Head("Mem", "GiB", meaning="peak memory"), board.rows, _memory),
+    ]
+    return sheet("Overview", columns, [_MARKS_NOTE, *flag_notes(board), *_vanished(board)])
+
+
+def structures(board: Board) -> Sheet | None:
+    """DSC of each structure, mean ± std, and the papers' SDlogJ: the layout of the papers' tables."""
+    if PRIMARY not in board.metrics:
+        return None
+    metric = board.metrics[PRIMARY]
+    ranked = [row.is_ranked for row in board.rows]
+    better: Better = "higher" if metric.higher_is_better else "lower"
+    columns: list[Column] = [(NAME, name_cells(board.rows))]
+    for place, head in enumerate(structure_heads(board)):
+        means = [float(row.per_label(PRIMARY)[place]) if PRIMARY in row.values else None for row in board.rows]
+        columns.append((head, marked([number(mean, metric.digits) for mean in means], ranked, better=better)))
+    head, cells = metric_column(board, PRIMARY, spread=True)
+    columns.append((Head("Mean"), cells))
+    if "sdlogj-l2r" in board.metrics:
+        regularity, values = metric_column(board, "sdlogj-l2r")
+        columns.append((replace(regularity, is_spare=True), values))
+    return sheet(f"{head.name} of each structure {head.caption}", columns, [])
+
+
+def further(board: Board) -> Sheet | None:
+    """The metrics that the overview has no room for, or None."""
+    rest = [name for name in board.metrics if name not in (PRIMARY, *_OVERVIEW)]
+    if not rest:
+        return None
+    return sheet("Further metrics", [(NAME, name_cells(board.rows)), *(metric_column(board, n) for n in rest)], [])
+
+
+def mean_cost(row: Row, name: str) -> float | None:
+    """The mean over seeds of one of the cost record's numbers; None where it was not measured."""
+    values = [value for run in row.runs if (value := getattr(run.cost, name)) is not None]
+    return sum(values) / len(values) if values else None
+
+
+def _memory(row: Row) -> str:
+    mebibytes = mean_cost(row, "peak_memory_mib")
+    return EMPTY if mebibytes is None else number(mebibytes / _MEBI_PER_GIBI, 2)
+
+
+def _dice30_column(board: Board) -> Column:
+    metric = board.metrics[PRIMARY]
+    head = Head("Dice30", metric.unit, "higher", "DSC of the 30 % of entries with the lowest Initial DSC")
+    texts = [number(value, metric.digits) for value in dice30(board)]
+    return head, marked(texts, [row.is_ranked for row in board.rows], better="higher")
+
+
+def _vanished(board: Board) -> Sequence[str]:
+    """Distances of structures that a warp has wiped out are missing, which flatters the mean: say so."""
+    initial = board.initial
+    if initial is None:
+        return []
+    lost = [
+        f"{row.name}: {count} of {metric}" for row in board.rows for metric in row.values
+        if (count := row.missing(metric, initial)) and row is not initial
+    ]  # fmt: skip
+    return [f"Values that Initial has and a row lacks, which flatters its mean: {', '.join(lost)}."] if lost else []

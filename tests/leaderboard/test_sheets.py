@@ -1,0 +1,210 @@
+"""What is printed: layout, marks, notes, formats."""
+
+import csv
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+
+from regbench.api import Protocol
+from regbench.leaderboard import boards, render, sheets
+from regbench.leaderboard.layout import fit
+from regbench.leaderboard.sheet import Cell, Sheet, marked
+from regbench.results import DataRecord, MachineRecord, MasksRecord
+
+PHANTOM = DataRecord(kind="phantom", fingerprint="f" * 16, pairs="p" * 16)
+
+
+def dice(value: float, seed: int = 0, shape: tuple[int, int] = (10, 3)) -> np.ndarray:
+    return np.random.default_rng(seed).normal(value, 2, shape)
+
+
+def saw_truth() -> MasksRecord:
+    return MasksRecord(
+        name="truth", title="Truth", distribution="regbench", version="1", configuration={}, saw_test_images=True,
+        saw_test_labels=True, used="training and test",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def board(make_run):
+    runs = [
+        make_run("identity", {"dsc": dice(10), "hd95": dice(30), "folding": np.zeros((10, 1))}),
+        make_run("good", {"dsc": dice(50), "hd95": dice(12), "folding": np.full((10, 1), 0.5)}),
+        make_run("fair", {"dsc": dice(40), "hd95": dice(20), "folding": np.full((10, 1), 0.1)}),
+        make_run("poor", {"dsc": dice(30), "hd95": dice(11), "folding": np.full((10, 1), 0.9)}),
+        make_run("cheat", {"dsc": dice(90), "hd95": dice(2), "folding": np.full((10, 1), 0.0)}, masks=saw_truth()),
+        make_run("broken", status="failed", reason="It broke."),
+    ]
+    return boards(runs)[0]
+
+
+def column(sheet: Sheet, name: str) -> dict[str, Cell]:
+    place = [head.name for head in sheet.heads].index(name)
+    return {row[0].text: row[place] for row in sheet.rows}
+
+
+def test_best_and_second_are_marked_among_those_that_compete(board) -> None:
+    overview = sheets(board)[0]
+    marks = {name: cell.mark for name, cell in column(overview, "DSC").items()}
+    assert marks == {"Initial": None, "Cheat †": None, "Good": "best", "Fair": "second", "Poor": None}
+    marks = {name: cell.mark for name, cell in column(overview, "HD95").items()}
+    assert marks == {"Initial": None, "Cheat †": None, "Good": "second", "Fair": None, "Poor": "best"}
+    assert column(overview, "Fold")["Fair"].mark == "best"
+
+
+def test_equal_prints_are_marked_alike() -> None:
+    cells = marked(["1.0", "1.0", "0.9 ± 0.3", "–"], [True] * 4, better="higher")
+    assert [cell.mark for cell in cells] == ["best", "best", "second", None]
+    assert [c.mark for c in marked(["1.0", "2.0"], [True, True], better="lower")] == ["best", None]
+    assert [c.mark for c in marked(["1.0", "2.0"], [True, False], better="lower")] == [None, None]
+
+
+def test_structures_are_in_the_layout_of_the_papers(board, protocol: Protocol) -> None:
+    sheet = sheets(board)[1]
+    assert [head.name for head in sheet.heads] == ["Method", "Spl", "RK", "PSV", "Mean"]
+    good = next(row for row in board.rows if row.name == "Good")
+    cells = next(row for row in sheet.rows if row[0].text == "Good")
+    assert [float(cell.text) for cell in cells[1:4]] == pytest.approx(good.per_label("dsc"), abs=0.05)
+    assert cells[4].text == f"{good.mean('dsc'):.1f} ± {good.std('dsc'):.1f}"
+    assert sheet.legend == [f"{head.name} {name}" for head, name in zip(sheet.heads[1:], protocol.labels.values())]  # noqa: B905
+
+
+def test_uncertainty_names_the_best_and_the_tests(board) -> None:
+    sheet = next(sheet for sheet in sheets(board) if "uncertainty" in sheet.title)
+    p = {name: cell.text for name, cell in column(sheet, "p").items()}
+    # Ten pairs, all with one sign: 2 / 2^10, times 3, 2 and 1 by Holm's order, never falling: all 3 / 512.
+    assert p == {"Initial": "0.006", "Cheat †": "–", "Good": "–", "Fair": "0.006", "Poor": "0.006"}
+    assert column(sheet, "To best")["Good"].text == "best"
+    assert column(sheet, "To best")["Fair"].text.startswith("-")
+    assert any("against Good" in note and "3 tests" in note for note in sheet.notes)
+
+
+def test_too_few_pairs_are_admitted(make_run, protocol: Protocol) -> None:
+    few = protocol.model_copy(update={"test_pairs": protocol.test_pairs[:4]})
+    runs = [make_run(name, {"dsc": dice(v, shape=(4, 3))}, on=few) for name, v in (("identity", 1), ("a", 9), ("b", 5))]
+    notes = " ".join(note for sheet in sheets(boards(runs)[0]) for note in sheet.notes)
+    assert "With 4 pairs and 2 tests no p can be below 0.05" in notes
+
+
+def test_flags_are_explained(make_run) -> None:
+    short = dice(50)
+    short[9] = np.nan
+    board = boards([make_run("identity", {"dsc": dice(10)}), make_run("short", {"dsc": short})])[0]
+    overview = sheets(board)[0]
+    assert "Short ‡" in column(overview, "DSC")
+    assert any(note.startswith("‡") and "Short: 9" in note for note in overview.notes)
+
+
+def test_vanished_structures_are_admitted(make_run) -> None:
+    lost = dice(5)
+    lost[0, 0] = np.nan
+    board = boards([make_run("identity", {"hd95": dice(9)}), make_run("bold", {"hd95": lost})])[0]
+    assert any("Bold: 1 of hd95" in note for note in sheets(board)[0].notes)
+
+
+def test_machines_that_do_not_compare_are_named(make_run) -> None:
+    runs = [make_run("identity", {"dsc": dice(1)}), make_run("a", {"dsc": dice(2)})]
+    gpu = runs[1].record.machine.model_dump() | {"accelerator": "A GPU"}
+    other = make_run("b", {"dsc": dice(2)}, machine=MachineRecord(**gpu))
+    notes = " ".join(note for sheet in sheets(boards([*runs, other])[0]) for note in sheet.notes)
+    assert "2 machines" in notes
+    assert "A GPU" in notes
+
+
+def test_a_table_says_what_it_is(board, make_run) -> None:
+    text = render([board], "table")
+    assert "Toys · real scans" in text
+    assert "protocol small r1 · 8×6×4 voxels · 10 pairs of 5 patients · 3 structures" in text
+    assert "share no patient" in text
+    assert "Broken, seed 0: failed: It broke." in text
+    phantom = boards([make_run("identity", {"dsc": dice(1)}, data=PHANTOM)])
+    assert "Toys · phantoms" in render(phantom, "table")
+    assert "Synthetic scans" in render(phantom, "table")
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_a_table_keeps_to_its_width_and_loses_nothing(make_run, width: int) -> None:
+    protocol = wide_protocol()
+    runs = [make_run("identity", {"dsc": dice(30, shape=(3, 13))}, on=protocol)]
+    runs += [
+        make_run(f"m{n}", {"dsc": dice(40 + n, n, (3, 13))}, on=protocol, title=title)
+        for n, title in enumerate(["VoxelMorph", "A method with a long name[integration_steps=7,width=64] + segmenter"])
+    ]
+    text = render(boards(runs), "table", width=width)
+    assert max(len(line) for line in text.splitlines()) <= width
+    assert "…" not in text
+    [board] = boards(runs)
+    for row in board.rows:
+        for value in row.per_label("dsc"):
+            assert f"{value:.1f}" in text
+
+
+def wide_protocol() -> Protocol:
+    from regbench.api import Crop, PairId, Window
+
+    return Protocol(
+        task="toy", name="wide", revision=1, title="wide", train=(), test=("a", "b", "c"), train_pairs=(),
+        validation_pairs=(), test_pairs=(PairId("a", "b"), PairId("a", "c"), PairId("b", "c")),
+        labels={n: f"{word} organ number{n}" for n, word in enumerate("abcdefghijklm")},
+        grid=Crop(shape=(8, 8, 8), spacing_mm=(1, 1, 1)), quick_shape=(8, 8, 8), intensity=Window(low=0, high=1),
+    )  # fmt: skip
+
+
+def test_spare_columns_go_first(make_run) -> None:
+    run = make_run("identity", {"dsc": dice(30), "sdlogj-l2r": np.zeros((10, 1))})
+    structures = sheets(boards([run])[0])[1]
+    assert [len(layout.columns) for layout in fit(structures, 120)] == [6]
+    assert [len(layout.columns) for layout in fit(structures, 42)] == [5]
+
+
+def test_markdown_is_a_table_with_marks(board) -> None:
+    text = render([board], "md")
+    good = next(row for row in board.rows if row.name == "Good")
+    assert f"| Good | **{good.mean('dsc'):.1f}** ± {good.std('dsc'):.1f} |" in text
+    assert "<u>" in text
+    for block in re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE):
+        assert len({line.count("|") for line in block.splitlines()}) == 1
+
+
+def test_csv_has_every_row_metric_and_structure(board, protocol: Protocol) -> None:
+    lines = list(csv.DictReader(io.StringIO(render([board], "csv"))))
+    by_key = {(line["row"], line["metric"], line["label"]): line for line in lines}
+    for row in board.rows:
+        assert float(by_key[row.name, "hd95", ""]["mean"]) == pytest.approx(row.mean("hd95"))
+        for label, value in zip(protocol.labels.values(), row.per_label("hd95"), strict=True):
+            assert float(by_key[row.name, "hd95", label]["mean"]) == pytest.approx(value)
+        assert (row.name, "folding", "spleen") not in by_key
+        assert float(by_key[row.name, "seconds_per_pair", ""]["mean"]) == 0.5
+        assert by_key[row.name, "dice30", ""]["mean"]
+    assert by_key["Cheat", "dsc", ""]["saw_test_labels"] == "True"
+    assert {line["origin"] for line in lines} == {"measured"}
+
+
+def test_json_has_rows_failures_and_runs(board) -> None:
+    [data] = json.loads(render([board], "json"))
+    assert [row["name"] for row in data["rows"]] == [row.name for row in board.rows]
+    assert data["without_row"][0]["reason"] == "It broke."
+    assert data["rows"][0]["runs"] == [board.rows[0].record.run_id]
+    mean = next(v for v in data["rows"][2]["values"] if v["metric"] == "dsc" and "label" not in v)
+    assert mean["mean"] == pytest.approx(board.rows[2].mean("dsc"))
+
+
+def test_l2r_ranking_replaces_the_paired_one(make_run) -> None:
+    good = {"dsc": dice(50), "hd95-l2r": dice(5), "sdlogj-l2r": np.full((10, 1), 0.1)}
+    poor = {"dsc": dice(20), "hd95-l2r": dice(15), "sdlogj-l2r": np.full((10, 1), 0.1)}
+    board = boards([make_run("identity", poor), make_run("good", good)])[0]
+    sheet = next(sheet for sheet in sheets(board, ranking="l2r") if sheet.title == "Learn2Reg ranking")
+    assert [[cell.text for cell in row] for row in sheet.rows] == [
+        # SDlogJ is a tie: the mean of 0.1 and 1. Total: the fourth root of 1·1·1·0.55 and of 0.1·0.1·0.1·0.55.
+        ["Good", "1.000", "1.000", "1.000", "0.550", "0.861"],
+        ["Initial", "0.100", "0.100", "0.100", "0.550", "0.153"],
+    ]
+    assert all("uncertainty" not in sheet.title for sheet in sheets(board, ranking="l2r"))
+
+
+def test_a_board_of_failures_alone_is_printed(make_run) -> None:
+    text = render(boards([make_run("broken", status="failed", reason="It broke.")]), "table")
+    assert "It broke." in text
