@@ -1,15 +1,22 @@
 """Run a plan: train, evaluate, record."""
 
+from contextlib import ExitStack
+
+from regbench.data.atomic import storage_errors
+from regbench.engine.identity import data_fingerprint, run_id
 from regbench.engine.plan import Plan
 from regbench.engine.progress import Progress, Silent
-from regbench.results import RunRecord, Store
+from regbench.engine.sitting import Sitting
+from regbench.results import RunFolder, RunRecord, Store
 
 
 def run(plan: Plan, store: Store, progress: Progress | None = None, *, force: bool = False) -> RunRecord:
     """Bring a plan's run to its end, from wherever it stands.
 
-    A finished (or skipped) run is returned as it is; an interrupted one goes on from its last checkpoint; a failed one
-    is tried again. What goes wrong inside of a method is recorded as failed with its reason and not raised.
+    A finished (or skipped) run is returned as it is, but for metrics and fields that are asked for and that it lacks,
+    for which it is evaluated again with its weights. An interrupted run goes on from its last checkpoint. A failed one
+    is tried again. What goes wrong inside of a method is recorded as failed with its reason and not raised; the
+    traceback is beside the record.
 
     Args:
         plan: what to run.
@@ -19,7 +26,25 @@ def run(plan: Plan, store: Store, progress: Progress | None = None, *, force: bo
 
     Raises:
         BusyError: if another process holds the run.
-        RequestError: if the data, the device, the storage, or a setting of the method cannot be used.
-        KeyboardInterrupt: after the checkpoint is written and the record says "interrupted".
+        RequestError: if the data, the storage, or a setting of the method or the masks cannot be used.
+        KeyboardInterrupt: after a checkpoint is written and the record says "interrupted".
     """
-    raise NotImplementedError(plan, store, progress or Silent(), force)
+    data = data_fingerprint(plan)
+    folder = store.folder(plan.task_name, plan.row, run_id(plan, data))
+    with ExitStack() as held:
+        with storage_errors(folder.path):
+            held.enter_context(folder.lock())
+        folder.sweep()
+        if force:
+            folder.clear()
+        before = folder.load()
+        sitting = Sitting(plan, folder, data, before, progress or Silent())
+        if before is None or before.status not in ("done", "skipped"):
+            return sitting.to_the_end()
+        if before.status == "done" and _lacks(before, plan, folder):
+            return sitting.once_more(before)
+        return before
+
+
+def _lacks(record: RunRecord, plan: Plan, folder: RunFolder) -> bool:
+    return not plan.metrics.keys() <= record.metrics.keys() or (plan.save_fields and not folder.fields.is_dir())

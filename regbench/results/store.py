@@ -56,6 +56,11 @@ class RunFolder:
         """The folder of displacement fields, where they were kept."""
         return self.path / "fields"
 
+    @property
+    def failure(self) -> Path:
+        """The traceback, where it failed."""
+        return self.path / "traceback.txt"
+
     def lock(self) -> AbstractContextManager[None]:
         """Hold the run, for as long as the block lasts; see `locked`."""
         return locked(self.path)
@@ -102,9 +107,10 @@ class RunFolder:
                 path.unlink()
 
     def digests(self) -> Mapping[str, str]:
-        """File name → sha256 of every file beside the record."""
+        """File name → sha256 of every file that stays beside the record."""
         files = [f for f in sorted(self.path.rglob("*")) if f.is_file() and not f.name.startswith(".")]
-        return {str(f.relative_to(self.path).as_posix()): _digest(f) for f in files if f.name != _RECORD}
+        lasting = [f for f in files if f.name not in (_RECORD, self.state.name)]
+        return {f.relative_to(self.path).as_posix(): _digest(f) for f in lasting}
 
     def _content(self) -> list[Path]:
         return [path for path in self.path.iterdir() if path.name != ".lock"] if self.path.is_dir() else []

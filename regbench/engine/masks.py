@@ -1,0 +1,103 @@
+"""Masks for a cohort: asked for once, kept, and never used for another cohort."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from regbench.api import MaskRequest, MaskSource, Volume
+from regbench.data import Cohort, cache_folder
+from regbench.data.atomic import write_bytes
+from regbench.engine.identity import digest, plugin_identity
+from regbench.engine.plan import Chosen
+from regbench.engine.progress import Progress
+from regbench.errors import DataError, RunError
+from regbench.results import locked
+
+_FILE = "masks.safetensors"
+_SEED = 0
+_PATIENCE_SECONDS = 24 * 3600.0
+
+
+def add_masks(
+    cohort: Cohort, source: Chosen[MaskSource], progress: Progress, *, modality: str, cache: Path | None = None
+) -> Cohort:
+    """The cohort with masks from a source, for all of its scans.
+
+    They depend on the scans, the protocol, the source, its version and its configuration, not on the seed of a run,
+    and are made once: rows of one cohort are compared on the same masks. A second process that wants them waits.
+
+    Args:
+        cohort: without masks.
+        source: what makes them.
+        progress: is told of a phase "masks" while they are made.
+        modality: "ct" or "mr".
+        cache: the folder to keep them in; None: the user's cache folder.
+
+    Raises:
+        RunError: if the source gives something else than a label map on every scan's grid.
+    """
+    folder = (cache or cache_folder()) / "masks" / masks_key(cohort, source)
+    with locked(folder, patience_seconds=_PATIENCE_SECONDS):
+        kept = _read(folder / _FILE, cohort)
+        if kept is not None:
+            return _with(cohort, kept, source.plugin.name)
+        progress.started("masks", float(len(cohort.ids)), "scan")
+        try:
+            made = source.instance.masks(mask_request(cohort, source.instance, modality, folder / "workspace"))
+        finally:
+            progress.done()
+        masked = _with(cohort, made, source.plugin.name)
+        content = {str(n): made[scan].data.cpu().contiguous() for n, scan in enumerate(cohort.ids)}
+        write_bytes(folder / _FILE, safetensors.torch.save(content))
+    return masked
+
+
+def masks_key(cohort: Cohort, source: Chosen[MaskSource]) -> str:
+    """What masks are kept under: a digest of all that they depend on."""
+    protocol = cohort.protocol.model_dump(mode="json", include={"train", "test", "labels", "grid", "intensity"})
+    return digest([cohort.fingerprint, protocol, plugin_identity(source), _SEED, cohort.device.type])[:16]
+
+
+def mask_request(cohort: Cohort, source: MaskSource, modality: str, workspace: Path) -> MaskRequest:
+    """What a source is given: the labels of the training side, and all labels only if it declares that it sees them."""
+    workspace.mkdir(parents=True, exist_ok=True)
+    labelled = cohort.labels is not None
+    training = cohort.protocol.train if labelled else ()
+    return MaskRequest(
+        scans={scan: cohort.image(scan) for scan in cohort.ids},
+        sources=cohort.sources,
+        labels=cohort.protocol.labels,
+        training_labels={scan: _copy(cohort.label_map(scan)) for scan in training},
+        truth={scan: cohort.label_map(scan) for scan in cohort.ids} if source.saw_test_labels and labelled else None,
+        workspace=workspace,
+        device=cohort.device,
+        seed=_SEED,
+        modality=modality,
+    )
+
+
+def _copy(volume: Volume) -> Volume:
+    """The volume in memory of its own: a view into the cohort leads to every scan's labels, the test side's as well."""
+    return Volume(volume.data.clone(), volume.grid)
+
+
+def _with(cohort: Cohort, masks: Mapping[str, Volume], name: str) -> Cohort:
+    try:
+        return cohort.with_masks(masks)
+    except DataError as error:
+        raise RunError(f"The masks of '{name}' cannot be used: {error.faults[0]}") from error
+
+
+def _read(path: Path, cohort: Cohort) -> dict[str, Volume] | None:
+    try:
+        content = safetensors.torch.load(path.read_bytes())
+    except (OSError, SafetensorError):
+        return None
+    if set(content) != {str(n) for n in range(len(cohort.ids))} or any(
+        t.dtype != torch.uint8 for t in content.values()
+    ):
+        return None
+    return {scan: Volume(content[str(n)], cohort.grids[n]) for n, scan in enumerate(cohort.ids)}

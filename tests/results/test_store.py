@@ -1,0 +1,126 @@
+import errno
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from regbench.errors import BadValueError, StorageError, UnknownNameError
+from regbench.results import RunFolder, RunRecord, Store
+
+Make = Callable[..., RunRecord]
+
+
+def put(store: Store, record: RunRecord) -> RunFolder:
+    folder = store.folder(record.task, record.row, record.run_id)
+    folder.save(record)
+    return folder
+
+
+def test_a_record_comes_back_as_it_was(tmp_path: Path, make_record: Make) -> None:
+    record = make_record(row="toy[-contour] + files")
+    folder = put(Store(tmp_path), record)
+    assert folder.path == tmp_path / "toy" / "toy[-contour] + files" / "abc123"
+    assert folder.load() == record
+    assert json.loads((folder.path / "run.json").read_text())["schema_version"] == 1
+
+
+def test_there_is_no_record_where_nothing_was_saved(tmp_path: Path) -> None:
+    assert RunFolder(tmp_path / "nowhere").load() is None
+    assert list(Store(tmp_path / "nowhere").list()) == []
+
+
+def test_running_without_a_living_process_is_interrupted(tmp_path: Path, make_record: Make) -> None:
+    folder = put(Store(tmp_path), make_record(status="running"))
+    with folder.lock():
+        held = folder.load()
+    freed = folder.load()
+    assert held is not None
+    assert freed is not None
+    assert (held.status, freed.status) == ("running", "interrupted")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "is no run record"),
+        ("[]", "is no run record"),
+        ("\x00\x00", "is no run record"),
+        ('{"schema_version": 1}', "run_id: Field required"),
+        ('{"schema_version": 2, "anything": 1}', "newer regbench .*schema 2"),
+    ],
+)
+def test_a_broken_record_is_reported_and_stops_nothing(
+    tmp_path: Path, make_record: Make, content: str, said: str
+) -> None:
+    store = Store(tmp_path)
+    good = put(store, make_record("good"))
+    broken = tmp_path / "toy" / "toy" / "broken" / "run.json"
+    broken.parent.mkdir()
+    broken.write_text(content)
+    listing = store.list()
+    assert [folder for folder, _ in listing] == [good]
+    assert len(listing.faults) == 1
+    assert str(broken) in listing.faults[0]
+    with pytest.raises(StorageError, match=said):
+        RunFolder(broken.parent).load()
+
+
+def test_find_by_folder_by_id_and_by_its_beginning(tmp_path: Path, make_record: Make) -> None:
+    store = Store(tmp_path)
+    folders = {name: put(store, make_record(name)) for name in ("abc1", "abd2")}
+    assert store.find("abc1")[0] == folders["abc1"]
+    assert store.find("abd")[1].run_id == "abd2"
+    assert store.find(str(folders["abd2"].path))[1].run_id == "abd2"
+    with pytest.raises(BadValueError, match="abc1, abd2"):
+        store.find("ab")
+    with pytest.raises(UnknownNameError, match="did you mean 'abd2'"):
+        store.find("xbd2")
+    with pytest.raises(UnknownNameError):
+        store.find("")
+
+
+def test_digests_name_every_lasting_file(tmp_path: Path, make_record: Make) -> None:
+    folder = put(Store(tmp_path), make_record())
+    folder.cases.write_text("cases")
+    folder.fields.mkdir()
+    (folder.fields / "a.nii.gz").write_bytes(b"a")
+    folder.state.write_bytes(b"goes away")
+    with folder.lock():
+        digests = folder.digests()
+    assert digests == {
+        "cases.csv": hashlib.sha256(b"cases").hexdigest(),
+        "fields/a.nii.gz": hashlib.sha256(b"a").hexdigest(),
+    }
+
+
+def test_clear_leaves_the_lock_and_sweep_leaves_all_but_remains(tmp_path: Path, make_record: Make) -> None:
+    folder = put(Store(tmp_path), make_record())
+    remains = folder.path / ".0123456789ab.tmp.state.pt"
+    with folder.lock():
+        remains.write_bytes(b"half")
+        folder.sweep()
+        assert not remains.exists()
+        assert folder.load() is not None
+        folder.fields.mkdir()
+        folder.clear()
+        assert [path.name for path in folder.path.iterdir()] == [".lock"]
+
+
+def test_a_full_disk_leaves_the_record_before(
+    tmp_path: Path, make_record: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = put(Store(tmp_path), make_record(status="interrupted"))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(StorageError, match="no space left"):
+        folder.save(make_record(status="done"))
+    monkeypatch.undo()
+    record = folder.load()
+    assert record is not None
+    assert record.status == "interrupted"
+    assert [path.name for path in folder.path.iterdir()] == ["run.json"]
