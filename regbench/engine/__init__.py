@@ -1,7 +1,37 @@
 """Train, evaluate, checkpoint and resume."""
 
+from regbench.engine.checkpoint import Best, State, load_weights
+from regbench.engine.course import Course
+from regbench.engine.devices import machine, resolve_device, usual_precision
+from regbench.engine.evaluation import case_of, evaluate
+from regbench.engine.identity import data_fingerprint, run_id
+from regbench.engine.loop import fit
+from regbench.engine.masks import add_masks
 from regbench.engine.plan import Chosen, Plan
 from regbench.engine.progress import Phase, Progress, Silent, Tick
-from regbench.engine.run import run
+from regbench.engine.running import run
+from regbench.engine.training import new_network
 
-__all__ = ["Chosen", "Phase", "Plan", "Progress", "Silent", "Tick", "run"]
+__all__ = [
+    "Best",
+    "Chosen",
+    "Course",
+    "Phase",
+    "Plan",
+    "Progress",
+    "Silent",
+    "State",
+    "Tick",
+    "add_masks",
+    "case_of",
+    "data_fingerprint",
+    "evaluate",
+    "fit",
+    "load_weights",
+    "machine",
+    "new_network",
+    "resolve_device",
+    "run",
+    "run_id",
+    "usual_precision",
+]

@@ -22,7 +22,7 @@ class Course:
         device: where the network is.
         precision: "bfloat16" is torch's autocast.
         validations: how often the network is validated, evenly over the training, the last time at its end.
-        checkpoint_seconds: about so often a checkpoint is written; less often where writing takes long; 0: after every step.
+        checkpoint_seconds: of a checkpoint to the next, or longer where writing takes long; 0: one after every step.
     """
 
     weights: Mapping[str, float]

@@ -65,7 +65,7 @@ class Plan:
         metrics: name → metric.
         save_fields: whether the displacement fields are kept.
         cache: the folder for preprocessed cohorts and masks; None: the user's cache folder.
-        checkpoint_seconds: about so often a checkpoint is written; less often where writing takes long; 0: after every step.
+        checkpoint_seconds: of a checkpoint to the next, or longer where writing takes long; 0: one after every step.
     """
 
     task_name: str

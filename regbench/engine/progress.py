@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 Phase = Literal["prepare", "masks", "train", "evaluate"]
 
@@ -28,6 +28,7 @@ class Tick:
     peak_memory_mib: float | None = None
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Somebody who is told. Phases may nest (a mask source trains a network of its own); calls come from one thread."""
 

@@ -14,12 +14,12 @@ from regbench.api import Method, Trainable
 from regbench.data import Cohort, load_cohort
 from regbench.data.atomic import write_text
 from regbench.engine.checkpoint import State, load_weights
-from regbench.engine.evaluate import Evaluation, Register, evaluate, skipped_pairs
+from regbench.engine.evaluation import Evaluation, Register, evaluate, skipped_pairs
 from regbench.engine.masks import add_masks
 from regbench.engine.plan import Plan
 from regbench.engine.progress import Phase, Progress
 from regbench.engine.records import metric_records, new_record, now
-from regbench.engine.train import new_network, train
+from regbench.engine.training import new_network, train
 from regbench.errors import RegbenchError, RequestError, StorageError
 from regbench.results import RunFolder, RunRecord, write_cases
 

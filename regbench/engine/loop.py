@@ -20,7 +20,6 @@ from regbench.results import History, RunFolder
 Losses = Callable[[int], Mapping[str, Float[Tensor, ""]]]
 Validate = Callable[[], float]
 
-_GPU_STEPS_UNREAD = 16
 _TICK_SECONDS = 0.2
 _CHECKPOINT_SHARE = 0.01
 
@@ -82,7 +81,7 @@ class _Training:
         self.history = History(folder.history, tuple(course.weights))
         self.buffer = TermBuffer()
         self.unread: dict[int, dict[str, float]] = {}
-        self.steps_unread = _GPU_STEPS_UNREAD if course.device.type == "cuda" else 1
+        self.steps_unread = _steps_unread(course.device)
         self.good: dict[str, Tensor] = {}
         self.good_step = 0
         self.step = 0
@@ -239,3 +238,8 @@ class _Training:
         write_weights(self.folder.weights, self.network.state_dict(), self.step)
         if self.best:
             write_weights(self.folder.best, self.best.weights, self.best.step)
+
+
+def _steps_unread(device: torch.device) -> int:
+    """After how many steps the loss terms are looked at, for which a GPU has to be waited for."""
+    return 16 if device.type == "cuda" else 1

@@ -12,7 +12,7 @@ from regbench.api import Batch, PairId, Trainable
 from regbench.data import Cohort
 from regbench.engine.checkpoint import State
 from regbench.engine.course import Course
-from regbench.engine.fit import fit
+from regbench.engine.loop import fit
 from regbench.engine.plan import Plan
 from regbench.engine.progress import Progress
 from regbench.engine.sampler import Sampler

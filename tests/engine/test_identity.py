@@ -1,0 +1,119 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from regbench.api import PairId
+from regbench.engine import Plan
+from regbench.engine.identity import content_digest, data_fingerprint, run_id
+
+Make = Callable[..., Plan]
+
+
+def test_what_cannot_change_a_score_does_not_count(make_plan: Make, toys: ModuleType, tmp_path: Path) -> None:
+    plan = make_plan()
+    unchanged = {
+        "folder": tmp_path / "elsewhere",
+        "save_fields": True,
+        "metrics": {},
+        "cache": None,
+        "checkpoint_seconds": 1.0,
+        "protocol": plan.protocol.model_copy(update={"title": "other", "notes": ("more",), "quick_shape": (1, 1, 1)}),
+        "device": torch.device("cpu", 0),
+    }
+    for name, value in unchanged.items():
+        assert run_id(replace(plan, **{name: value}), "data") == run_id(plan, "data"), name
+    never = make_plan(toys.Shift())
+    assert run_id(replace(never, masks=toys.chosen("masks", toys.Halves())), "data") == run_id(never, "data")
+
+
+def changes(plan: Plan, toys: ModuleType) -> dict[str, Plan]:
+    protocol = plan.protocol
+    assert plan.recipe is not None
+    halves = toys.chosen("masks", toys.Halves())
+
+    def with_protocol(**update: Any) -> Plan:
+        return replace(plan, protocol=protocol.model_copy(update=update))
+
+    return {
+        "seed": replace(plan, seed=1),
+        "preset's grid": replace(plan, protocol=protocol.at((8, 8, 8))),
+        "revision": with_protocol(revision=2),
+        "training pairs": with_protocol(train_pairs=protocol.train_pairs[:1]),
+        "direction": with_protocol(test_pairs=(PairId("0004", "0001"), PairId("0001", "0004"))),
+        "labels": with_protocol(labels={1: "north"}),
+        "configuration": replace(plan, method=toys.chosen("method", toys.ToyMethod(fast=False))),
+        "name": replace(plan, method=toys.chosen("method", toys.ToyMethod(), "other")),
+        "version": replace(plan, method=replace(plan.method, plugin=replace(plan.method.plugin, version="2"))),
+        "masks": replace(plan, masks=halves),
+        "masks' configuration": replace(plan, masks=toys.chosen("masks", toys.Halves(label=2))),
+        "recipe": replace(plan, recipe=replace(plan.recipe, flips=True)),
+        "steps": replace(plan, recipe=replace(plan.recipe, steps=13)),
+        "budget": replace(plan, budget_seconds=3.0),
+        "device": replace(plan, device=torch.device("cuda")),
+        "precision": replace(plan, precision="bfloat16"),
+        "kind of data": replace(plan, data="real"),
+    }
+
+
+def test_what_can_change_a_score_counts(make_plan: Make, toys: ModuleType) -> None:
+    plan = make_plan()
+    ids = {"nothing": run_id(plan, "data"), "data": run_id(plan, "other data")}
+    ids |= {name: run_id(changed, "data") for name, changed in changes(plan, toys).items()}
+    assert len(set(ids.values())) == len(ids), ids
+
+
+def test_a_file_counts_by_its_content(make_plan: Make, toys: ModuleType, tmp_path: Path) -> None:
+    here, there = tmp_path / "a", tmp_path / "b"
+    here.write_text("one")
+    there.write_text("one")
+
+    def identity(file: Path) -> str:
+        return run_id(make_plan(masks=toys.Halves(file=file)), "data")
+
+    first = identity(here)
+    assert identity(there) == first
+    there.write_text("two")
+    assert identity(there) != first
+    assert identity(tmp_path / "nowhere") not in (first, identity(there))
+
+
+def test_a_folder_counts_by_what_is_shown_in_it(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name / "below").mkdir(parents=True)
+        (tmp_path / name / "below" / "file").write_text("x")
+    first = content_digest(tmp_path / "a")
+    (tmp_path / "b" / ".hidden").write_text("y")
+    assert content_digest(tmp_path / "b") == first
+    (tmp_path / "b" / "below" / "file").rename(tmp_path / "b" / "file")
+    assert content_digest(tmp_path / "b") != first
+
+
+def test_an_edited_plugin_file_is_another_method(
+    make_plan: Make, tmp_path: Path, toys: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan()
+    before = run_id(plan, "data")
+    copy = tmp_path / "toys.py"
+    copy.write_text(Path(toys.__file__ or "").read_text() + "\n# edited\n")
+    monkeypatch.setattr(toys, "__file__", str(copy))
+    assert run_id(plan, "data") != before
+
+
+def test_the_fingerprint_is_that_of_the_protocols_scans(make_plan: Make, tmp_path: Path) -> None:
+    plan = make_plan()
+    before = data_fingerprint(plan)
+    assert before == data_fingerprint(plan)
+    fewer = plan.protocol.model_copy(update={"test": ("0001",), "test_pairs": ()})
+    assert data_fingerprint(replace(plan, protocol=fewer)) != before
+
+
+@pytest.mark.parametrize("row", ["toy", "toy[-fast]"])
+def test_ids_are_short_and_plain(make_plan: Make, toys: ModuleType, row: str) -> None:
+    plan = make_plan(toys.ToyMethod(fast=row == "toy"))
+    assert run_id(plan, "data").isalnum()
+    assert len(run_id(plan, "data")) == 12
