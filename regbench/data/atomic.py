@@ -21,6 +21,7 @@ _DAY_SECONDS = 86400.0
 _REASONS = {
     errno.ENOSPC: "there is no space left",
     errno.EDQUOT: "the quota is used up",
+    errno.EFBIG: "the file would be larger than is allowed",
     errno.EROFS: "the file system is read-only",
     errno.EACCES: "permission is denied",
     errno.EPERM: "permission is denied",

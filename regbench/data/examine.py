@@ -1,13 +1,13 @@
 """One scan's files, looked at for everything that could be wrong with them."""
 
-import hashlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from isal import isal_zlib
 
 from regbench.api import Grid, Scan, Volume
 from regbench.data.landmarks import read_landmarks
@@ -16,6 +16,8 @@ from regbench.data.placement import Placement
 from regbench.errors import DataError
 
 T = TypeVar("T")
+
+_isal_zlib: Any = isal_zlib
 
 
 @dataclass
@@ -102,8 +104,9 @@ def _examine_labels(found: Examined, labels: Volume, path: Path, known: Collecti
 
 
 def _digest(volume: Volume) -> str:
-    shape = str(volume.grid.shape).encode()
-    return hashlib.sha256(shape + volume.data.numpy().tobytes()).hexdigest()
+    """Two checksums: enough to tell the files of one folder apart, at memory speed."""
+    content = volume.data.numpy()
+    return f"{volume.grid.shape} {_isal_zlib.crc32(content):08x} {_isal_zlib.adler32(content):08x}"
 
 
 def _centroids(

@@ -12,7 +12,6 @@ from typing import Any, Literal
 import nibabel as nib
 import numpy as np
 import torch
-from nibabel.filebasedimages import ImageFileError
 
 from regbench.api import Grid, Volume
 from regbench.data.atomic import write_bytes
@@ -23,6 +22,7 @@ from regbench.errors import DataError
 Kind = Literal["scan", "labels"]
 
 _nibabel: Any = nib
+_ROUNDING = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,9 @@ def read_stored(path: Path) -> Stored:
         if not path.name.endswith((".nii", ".nii.gz")):
             return _read_other(path)
         return _view(read_inflated(path), path)
-    except (ImageFileError, ValueError, OSError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # a damaged header makes the reader stumble in more ways than it has exceptions for
         raise DataError([f"{path} is no readable image: {error}; expected a NIfTI file."]) from error
 
 
@@ -92,22 +94,23 @@ def as_scan(array: Array, path: Path) -> Array:
 
 
 def as_labels(array: Array, path: Path) -> Array:
-    """Label numbers as unsigned 8 bit, none of them changed by it."""
-    if array.dtype == np.uint8:
-        return array.copy()
+    """Label numbers as unsigned 8 bit; what the scaling of a header rounds is put right."""
+    if array.dtype in (np.uint8, np.bool_):
+        return array.astype(np.uint8)
     if array.dtype.kind not in "iufb":
         raise DataError([f"{path} holds {array.dtype} values; expected label numbers."])
-    with np.errstate(invalid="ignore"):
-        labels = array.astype(np.uint8)
-    wrong = array[labels != array]
-    if wrong.size:
+    rounded = np.rint(array) if array.dtype.kind == "f" else array
+    with np.errstate(invalid="ignore"):  # infinity minus infinity; that does not fit either
+        fits = (rounded >= 0) & (rounded <= 255) & (np.abs(array - rounded) <= _ROUNDING)
+    if not fits.all():
+        wrong = array[~fits]
         raise DataError(
             [
-                f"{path} holds {wrong.size} values that are no label numbers, such as {wrong.flat[0]:g}; "
+                f"{path} holds {wrong.size} values that are no label numbers, such as {wrong[0]:g}; "
                 "expected integers from 0 to 255."
             ]
         )
-    return labels
+    return rounded.astype(np.uint8)
 
 
 def write_volume(path: Path, volume: Volume) -> None:
@@ -115,7 +118,7 @@ def write_volume(path: Path, volume: Volume) -> None:
 
     Args:
         path: where to.
-        volume: data of any real dtype, which is kept.
+        volume: its data type is kept; floating point or an integer of at most 32 bits.
 
     Raises:
         StorageError: where it cannot be written.
