@@ -1,0 +1,216 @@
+"""The network of the prototype and contour method: two streams, image and mask, joined by attention at four scales.
+
+Source: Xu et al., IPMI 2025, figures 1 and 2, section 3.2. The text's network is built; what its authors released runs
+no attention and is a method of its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from regbench.api import Shape
+from regbench.spatial import compose, warp
+from regbench_baselines.blocks import FlowHead, crop_to, pad_to_multiple, recomputed
+from regbench_baselines.window_attention import WindowAttention
+
+LEVELS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """What the text leaves open, and what it fixes by an example.
+
+    Attributes:
+        channels: of the encoders, from the finest level to the coarsest.
+        window: sides of the attention windows in voxels of each level.
+        head_size: channels of an attention head, at least; one head where a level has fewer.
+        mlp_ratio: width of the MLPs over that of their level.
+        shared_encoders: moving and fixed scans go through the same encoder, and so do their masks.
+        one_hot: masks enter with a channel for each organ; otherwise as one channel that holds the label's number.
+        composition: a level's field is composed with the coarser one; otherwise added to it.
+        checkpointing: recompute activations in the backward pass.
+    """
+
+    channels: tuple[int, int, int, int] = (8, 16, 32, 64)
+    window: Shape = (5, 5, 5)
+    head_size: int = 16
+    mlp_ratio: int = 4
+    shared_encoders: bool = True
+    one_hot: bool = True
+    composition: bool = False
+    checkpointing: bool = False
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A pass of the network.
+
+    Attributes:
+        displacement: (b, 3, i, j, k) in voxels.
+        fixed: image features of the fixed scan, from the finest level to the coarsest.
+        moving: image features of the moving scan, not warped.
+    """
+
+    displacement: Float[Tensor, "b 3 i j k"]
+    fixed: Sequence[Float[Tensor, "b _ _ _ _"]]
+    moving: Sequence[Float[Tensor, "b _ _ _ _"]]
+
+
+class Encoder(nn.Module):
+    """Four scales of convolutions, each half the size of the one before."""
+
+    def __init__(self, inputs: int, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(_convolutions(a, b) for a, b in zip((inputs, *channels), channels, strict=False))
+
+    def forward(self, x: Float[Tensor, "b c i j k"]) -> list[Float[Tensor, "b _ _ _ _"]]:
+        """The features, from the finest level to the coarsest."""
+        features = []
+        for number, level in enumerate(self.levels):
+            x = level(x if number == 0 else F.avg_pool3d(x, 2))
+            features.append(x)
+        return features
+
+
+def _convolutions(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv3d(inputs, outputs, 3, padding=1),
+        nn.LeakyReLU(0.2),
+        nn.InstanceNorm3d(outputs),
+        nn.Conv3d(outputs, outputs, 3, padding=1),
+        nn.LeakyReLU(0.2),
+        nn.InstanceNorm3d(outputs),
+    )
+
+
+class CrossBlock(nn.Module):
+    """Windowed cross-attention, MLP, the same with shifted windows, MLP. The first argument asks (equation 2)."""
+
+    def __init__(self, channels: int, design: Design) -> None:
+        super().__init__()
+        heads = max(1, channels // design.head_size)
+        self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(2))
+        self.attentions = nn.ModuleList(
+            WindowAttention(channels, heads, design.window, shifted=shifted, position_bias=False, queries_from="stream")
+            for shifted in (False, True)
+        )
+        self.mlps = nn.ModuleList(
+            nn.Sequential(
+                nn.LayerNorm(channels),
+                nn.Linear(channels, design.mlp_ratio * channels),
+                nn.GELU(),
+                nn.Linear(design.mlp_ratio * channels, channels),
+            )
+            for _ in range(2)
+        )
+
+    def forward(
+        self, query: Float[Tensor, "b i j k c"], context: Float[Tensor, "b i j k c"]
+    ) -> Float[Tensor, "b i j k c"]:
+        """`query` with what it takes up from `context`."""
+        for norm, attention, mlp in zip(self.norms, self.attentions, self.mlps, strict=True):
+            query = query + attention(norm(query), norm(context))
+            query = query + mlp(query)
+        return query
+
+
+class Level(nn.Module):
+    """One scale: attention across the scans in either stream, fusion of the streams, and a field."""
+
+    def __init__(self, channels: int, design: Design) -> None:
+        super().__init__()
+        self.images, self.masks, self.fusion = (CrossBlock(channels, design) for _ in range(3))
+        self.head = FlowHead(channels)
+        self.checkpointing = design.checkpointing
+
+    def forward(
+        self,
+        moving: Float[Tensor, "b c i j k"],
+        fixed: Float[Tensor, "b c i j k"],
+        moving_mask: Float[Tensor, "b c i j k"],
+        fixed_mask: Float[Tensor, "b c i j k"],
+    ) -> Float[Tensor, "b 3 i j k"]:
+        """The level's own displacement, in its voxels."""
+        parts = [x.movedim(1, -1) for x in (moving, fixed, moving_mask, fixed_mask)]
+        image = recomputed(self.checkpointing, self.images, parts[0], parts[1])
+        mask = recomputed(self.checkpointing, self.masks, parts[2], parts[3])
+        fused = recomputed(self.checkpointing, self.fusion, image, mask)
+        fused = (fused + recomputed(self.checkpointing, self.fusion, mask, image)) / 2
+        field: Float[Tensor, "b 3 i j k"] = self.head(fused.movedim(-1, 1))
+        return field
+
+
+class PrototypeContourNetwork(nn.Module):
+    """Scans and masks to a displacement, coarse to fine."""
+
+    def __init__(self, labels: Sequence[int], design: Design) -> None:
+        """A network whose field starts near zero.
+
+        Args:
+            labels: the label numbers that masks may hold.
+            design: its layout.
+        """
+        super().__init__()
+        self.labels, self.design = tuple(labels), design
+        organs = len(labels) if design.one_hot else 1
+        copies = 1 if design.shared_encoders else 2
+        self.image_encoders = nn.ModuleList(Encoder(1, design.channels) for _ in range(copies))
+        self.mask_encoders = nn.ModuleList(Encoder(organs, design.channels) for _ in range(copies))
+        self.levels = nn.ModuleList(Level(channels, design) for channels in design.channels)
+
+    def forward(
+        self,
+        moving: Float[Tensor, "b 1 i j k"],
+        fixed: Float[Tensor, "b 1 i j k"],
+        moving_mask: UInt8[Tensor, "b 1 i j k"],
+        fixed_mask: UInt8[Tensor, "b 1 i j k"],
+    ) -> Float[Tensor, "b 3 i j k"]:
+        """The displacement in voxels at full resolution."""
+        return self.registered(moving, fixed, moving_mask, fixed_mask).displacement
+
+    def registered(
+        self,
+        moving: Float[Tensor, "b 1 i j k"],
+        fixed: Float[Tensor, "b 1 i j k"],
+        moving_mask: UInt8[Tensor, "b 1 i j k"],
+        fixed_mask: UInt8[Tensor, "b 1 i j k"],
+    ) -> Registered:
+        """The displacement, and the features that the prototypes are made of."""
+        shape = moving.shape[2:]
+        padded = [pad_to_multiple(x, 2 ** (LEVELS - 1)) for x in (moving, fixed, moving_mask, fixed_mask)]
+        images = self._encode(self.image_encoders, padded[0], padded[1])
+        masks = self._encode(self.mask_encoders, *(self._channels(x, moving.dtype) for x in padded[2:]))
+        displacement = self._coarse_to_fine(images, masks)
+        return Registered(crop_to(displacement, shape), *(images[1], images[0]))
+
+    def _channels(self, mask: UInt8[Tensor, "b 1 i j k"], dtype: torch.dtype) -> Float[Tensor, "b n i j k"]:
+        if not self.design.one_hot:
+            return mask.to(dtype)
+        numbers = torch.tensor(self.labels, device=mask.device, dtype=mask.dtype)
+        return (mask == numbers[:, None, None, None]).to(dtype)
+
+    def _encode(
+        self, encoders: nn.ModuleList, moving: Float[Tensor, "b n i j k"], fixed: Float[Tensor, "b n i j k"]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        return encoders[0](moving), encoders[-1](fixed)
+
+    def _coarse_to_fine(
+        self, images: tuple[list[Tensor], list[Tensor]], masks: tuple[list[Tensor], list[Tensor]]
+    ) -> Float[Tensor, "b 3 i j k"]:
+        displacement: Tensor | None = None
+        for number in reversed(range(LEVELS)):
+            moving, fixed = (features[number] for features in images)
+            moving_mask, fixed_mask = (features[number] for features in masks)
+            if displacement is None:
+                displacement = self.levels[number](moving, fixed, moving_mask, fixed_mask)
+                continue
+            coarse = 2 * F.interpolate(displacement, scale_factor=2, mode="trilinear", align_corners=True)
+            moving, moving_mask = warp(moving, coarse), warp(moving_mask, coarse)
+            fine = self.levels[number](moving, fixed, moving_mask, fixed_mask)
+            displacement = compose(coarse, fine) if self.design.composition else coarse + fine
+        assert displacement is not None  # noqa: S101 - there is at least one level
+        return displacement
