@@ -1,5 +1,7 @@
 """The Jacobian determinant of the map x → x + u(x)."""
 
+from typing import Any
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -34,7 +36,8 @@ def jacobian_determinant(u: Float[Tensor, "*b 3 i j k"]) -> Float[Tensor, "*b i-
 def _central_difference(u: Tensor, axis: int) -> Tensor:
     """Half of (next − previous) along a spatial axis, within the crop."""
     inner = [slice(CROP, -CROP)] * 3
-    after, before = list(inner), list(inner)
-    after[axis] = slice(CROP + 1, u.shape[axis - 3] - CROP + 1)
-    before[axis] = slice(CROP - 1, -CROP - 1)
-    return (u[(..., *after)] - u[(..., *before)]) / 2
+    after: list[Any] = [..., *inner]
+    before: list[Any] = [..., *inner]
+    after[axis + 1] = slice(CROP + 1, u.shape[axis - 3] - CROP + 1)
+    before[axis + 1] = slice(CROP - 1, -CROP - 1)
+    return (u[tuple(after)] - u[tuple(before)]) / 2

@@ -1,12 +1,12 @@
 """Arithmetic in float32 or better, whatever autocast and half-precision networks hand over."""
 
+from functools import reduce
+
 import torch
 from torch import Tensor
 
 
 def at_least_float32(*tensors: Tensor) -> tuple[Tensor, ...]:
     """The tensors in the widest of their types, and in float32 where all are narrower (or whole numbers)."""
-    dtype = torch.float32
-    for tensor in tensors:
-        dtype = torch.promote_types(dtype, tensor.dtype)
+    dtype = reduce(torch.promote_types, (tensor.dtype for tensor in tensors), torch.float32)
     return tuple(tensor.to(dtype) for tensor in tensors)

@@ -1,12 +1,15 @@
 """Pulling images and label maps back through a displacement field."""
 
-from typing import Literal
+from typing import Any, Literal
 
-import torch
-from jaxtyping import Float, Int, Num, Shaped, UInt8
+from jaxtyping import Float, Num, UInt8
 from torch import Tensor
 
+from regbench.errors import BadValueError
+from regbench.spatial.gridsample import GridSample
+from regbench.spatial.nearest import nearest
 from regbench.spatial.precision import at_least_float32
+from regbench.spatial.trilinear import Trilinear
 
 Mode = Literal["linear", "nearest"]
 
@@ -21,13 +24,16 @@ def warp(
         u: (b, 3, x, y, z) displacement in voxels; the output lies on its grid.
         mode: "linear" interpolates between the eight neighbours, those outside the image counting as zero, and is
             differentiable in the image and in u; "nearest" takes the nearest voxel where x + u(x) lies within the
-            voxel centres of the image, keeps the image's type, and has no gradient for u.
+            outermost voxel centres of the image, keeps the image's type, and has no gradient.
+
+    Raises:
+        BadValueError: for another mode.
     """
+    if mode == "linear":
+        return _interpolate(image, u, relative=True)
     if mode == "nearest":
-        return _nearest(image, u)
-    image, u = at_least_float32(image, u)
-    points = _positions(u.shape[2:], u) + u
-    return sample(image, points.flatten(2).transpose(1, 2)).unflatten(2, u.shape[2:])
+        return nearest(image.detach(), u.detach())
+    raise BadValueError(f"An image is warped with mode 'linear' or 'nearest', not {mode!r}.")
 
 
 def warp_labels(labels: UInt8[Tensor, "i j k"], u: Float[Tensor, "3 x y z"]) -> UInt8[Tensor, "x y z"]:
@@ -35,7 +41,7 @@ def warp_labels(labels: UInt8[Tensor, "i j k"], u: Float[Tensor, "3 x y z"]) -> 
 
     Args:
         labels: (i, j, k).
-        u: (3, x, y, z) displacement in voxels. A point outside the voxel centres of the labels becomes 0.
+        u: (3, x, y, z) displacement in voxels. A point outside the outermost voxel centres of the labels becomes 0.
     """
     return warp(labels[None, None], u[None], "nearest")[0, 0]
 
@@ -47,34 +53,12 @@ def sample(image: Num[Tensor, "b c i j k"], points: Float[Tensor, "b n 3"]) -> F
         image: (b, c, i, j, k).
         points: (b, n, 3) voxel indices, fractions allowed.
     """
-    image, points = at_least_float32(image, points)
-    low = points.detach().floor()
-    fraction = points - low
-    value: Tensor = image.new_zeros(())
-    for corner in range(8):
-        step = torch.tensor([corner >> 2 & 1, corner >> 1 & 1, corner & 1], device=points.device)
-        weight = torch.where(step.bool(), fraction, 1 - fraction).prod(2)
-        value = value + weight[:, None] * _take(image, low.long() + step)
-    return value
+    return _interpolate(image, points.transpose(1, 2)[..., None, None], relative=False).flatten(2)
 
 
-def _nearest(image: Shaped[Tensor, "b c i j k"], u: Float[Tensor, "b 3 x y z"]) -> Shaped[Tensor, "b c x y z"]:
-    points = _positions(u.shape[2:], u.double()) + u
-    last = points.new_tensor(image.shape[2:]).view(1, 3, 1, 1, 1) - 1
-    inside = ((points >= 0) & (points <= last)).all(1, keepdim=True)
-    index = torch.where(inside, points + 0.5, -1).floor().long().flatten(2).transpose(1, 2)
-    return _take(image, index).unflatten(2, u.shape[2:])
-
-
-def _take(image: Shaped[Tensor, "b c i j k"], index: Int[Tensor, "b n 3"]) -> Shaped[Tensor, "b c n"]:
-    """The image at whole indices, zero outside."""
-    size = torch.tensor(image.shape[2:], device=image.device)
-    inside = ((index >= 0) & (index < size)).all(2)
-    i, j, k = torch.where(inside[..., None], index, 0).unbind(2)
-    flat = ((i * image.shape[3] + j) * image.shape[4] + k)[:, None].expand(-1, image.shape[1], -1)
-    return image.flatten(2).gather(2, flat) * inside[:, None]
-
-
-def _positions(shape: torch.Size, like: Tensor) -> Float[Tensor, "1 3 x y z"]:
-    axes = [torch.arange(n, device=like.device, dtype=like.dtype) for n in shape]
-    return torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
+def _interpolate(image: Tensor, field: Tensor, *, relative: bool) -> Tensor:
+    image, field = at_least_float32(image, field)
+    # torch's own sampler walks through a volume point by point on a CPU; on a GPU it is hard to beat
+    sampler: Any = Trilinear if field.device.type == "cpu" else GridSample
+    interpolated: Tensor = sampler.apply(image, field, relative)
+    return interpolated
