@@ -58,5 +58,5 @@ def _directions(grid: Grid) -> npt.NDArray[np.float64]:
     return directions
 
 
-def _times(numbers: Collection[float]) -> str:
+def _times(numbers: Collection[float] | Collection[int]) -> str:
     return "×".join(f"{number:g}" for number in numbers)
