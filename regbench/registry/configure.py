@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_type_hints
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
 from regbench.errors import BadValueError, UnknownNameError
@@ -70,7 +70,7 @@ def configure(plugin: type[P], settings: Mapping[str, Any]) -> P:
 
 
 def _read(owner: str, name: str, annotation: Any, value: Any) -> Any:
-    adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
+    adapter = _adapter(annotation)
     failure: ValidationError | None = None
     for reading in _readings(value):
         try:
@@ -79,6 +79,13 @@ def _read(owner: str, name: str, annotation: Any, value: Any) -> Any:
             failure = failure or error
     said = failure.errors()[0]["msg"] if failure else "no reading"
     raise BadValueError(f"{owner}.{name} cannot be {value!r}: {said}; expected {_type_name(annotation)}.")
+
+
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
+    try:
+        return TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
+    except PydanticUserError:  # dataclasses and models bring their own
+        return TypeAdapter(annotation)
 
 
 def _readings(value: Any) -> list[Any]:
