@@ -66,12 +66,15 @@ class Encoder(nn.Module):
     def __init__(self, inputs: int, channels: Sequence[int]) -> None:
         super().__init__()
         self.levels = nn.ModuleList(_convolutions(a, b) for a, b in zip((inputs, *channels), channels, strict=False))
+        # Tokens are read channel by channel of a voxel, and so are few channels in a convolution at their fastest.
+        self.to(memory_format=torch.channels_last_3d)
 
     def forward(self, x: Float[Tensor, "b c i j k"]) -> list[Float[Tensor, "b _ _ _ _"]]:
         """The features, from the finest level to the coarsest."""
+        x = x.contiguous(memory_format=torch.channels_last_3d)
         features = []
         for number, level in enumerate(self.levels):
-            x = level(x if number == 0 else F.avg_pool3d(x, 2))
+            x = level(x if number == 0 else F.avg_pool3d(x, 2).contiguous(memory_format=torch.channels_last_3d))
             features.append(x)
         return features
 
@@ -80,11 +83,18 @@ def _convolutions(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv3d(inputs, outputs, 3, padding=1),
         nn.LeakyReLU(0.2),
-        nn.InstanceNorm3d(outputs),
+        _InstanceNorm(),
         nn.Conv3d(outputs, outputs, 3, padding=1),
         nn.LeakyReLU(0.2),
-        nn.InstanceNorm3d(outputs),
+        _InstanceNorm(),
     )
+
+
+class _InstanceNorm(nn.Module):
+    """Torch's instance norm copies what lies channels last; its batch norm, the same for a batch of one, does not."""
+
+    def forward(self, x: Float[Tensor, "b c i j k"]) -> Float[Tensor, "b c i j k"]:
+        return F.batch_norm(x, None, None, training=True) if len(x) == 1 else F.instance_norm(x)
 
 
 class CrossBlock(nn.Module):
