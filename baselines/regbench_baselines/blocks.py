@@ -1,14 +1,85 @@
-"""Parts that several networks share: the head that gives the field, padding to any size, upsampling inside a conv."""
+"""Parts that several networks share: convolutions, the head that gives the field, padding to any size."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 HEAD_STD = 1e-5
+
+# torch sends a float32 convolution of one item to oneDNN only if channels · i · j exceed this; below, it takes a path
+# that is 3-8 times slower (measured on x86, torch 2.13).
+FEW = 20480
+
+
+def conv3(
+    x: Float[Tensor, "b c i j k"], weight: Float[Tensor, "o c 3 3 3"], bias: Float[Tensor, " o"] | None = None
+) -> Float[Tensor, "b o i j k"]:
+    """A 3³ convolution with padding 1: `F.conv3d`, kept on the fast path of a CPU.
+
+    A small map goes in as a batch of two overlapping halves, since batches of more than one always take that path.
+    """
+    size = x.shape[2]
+    small = x.shape[0] == 1 and x.shape[1] * size * x.shape[3] <= FEW and size > 1
+    if not small or x.device.type != "cpu" or x.dtype != torch.float32:
+        return F.conv3d(x, weight, bias, padding=1)
+    half = -(-size // 2)
+    padded = F.pad(x, (0, 0, 0, 0, 1, 1))
+    halves = torch.cat([padded[:, :, : half + 2], padded[:, :, size - half :]])
+    near, far = F.conv3d(halves, weight, bias, padding=(0, 1, 1)).chunk(2)
+    return torch.cat([near, far[:, :, 2 * half - size :]], 2)
+
+
+class Conv3(nn.Conv3d):
+    """A 3³ convolution with padding 1, as a module."""
+
+    def __init__(self, channels: int, out: int, *, bias: bool = True) -> None:
+        super().__init__(channels, out, 3, padding=1, bias=bias)
+
+    def forward(self, x: Float[Tensor, "b c i j k"]) -> Float[Tensor, "b o i j k"]:
+        """The convolution."""
+        return conv3(x, self.weight, self.bias)
+
+
+class _LeanLeakyReLU(torch.autograd.Function):
+    """LeakyReLU that overwrites its input on the way forth and the gradient on the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, slope: float) -> Tensor:
+        F.leaky_relu_(y, slope)
+        ctx.mark_dirty(y)
+        ctx.save_for_backward(y)
+        ctx.slope = slope
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (y,) = ctx.saved_tensors
+        own = gradient if gradient.stride() == y.stride() else gradient.clone(memory_format=torch.preserve_format)
+        return torch.ops.aten.leaky_relu_backward.grad_input(own, y, ctx.slope, True, grad_input=own), None
+
+
+def lean_leaky_relu(y: Float[Tensor, "b c i j k"], slope: float) -> Float[Tensor, "b c i j k"]:
+    """LeakyReLU of a convolution's output, in its place.
+
+    The gradient that comes back is overwritten too, which saves the largest buffer of a U-Net's backward pass; what
+    takes the result must therefore hand over a gradient of its own making, as convolutions and pooling do.
+    """
+    if not y.requires_grad:
+        return F.leaky_relu_(y, slope)
+    activated: Tensor = _LeanLeakyReLU.apply(y, slope)  # type: ignore[no-untyped-call]
+    return activated
+
+
+def fast_layout(x: Float[Tensor, "b c i j k"]) -> Float[Tensor, "b c i j k"]:
+    """Channels last on a CPU, where convolutions without normalisation between them run 1.3 times as fast so."""
+    return x.contiguous(memory_format=torch.channels_last_3d) if x.device.type == "cpu" else x
 
 
 class FlowHead(nn.Conv3d):
@@ -26,7 +97,7 @@ class FlowHead(nn.Conv3d):
     def forward(self, features: Float[Tensor, "b c i j k"]) -> Float[Tensor, "b 3 i j k"]:
         """Features to a displacement in voxels of their grid."""
         with torch.autocast(features.device.type, enabled=False):
-            return super().forward(features.to(self.weight.dtype))
+            return conv3(features.to(self.weight.dtype), self.weight, self.bias).contiguous()
 
 
 class UpsampledConv(nn.Conv3d):
@@ -49,7 +120,7 @@ class UpsampledConv(nn.Conv3d):
         """The convolution at the resolution of `skip`, twice that of `coarse`."""
         of_coarse, of_skip = self.weight[:, : self.coarse], self.weight[:, self.coarse :]
         kernel = torch.einsum("ocxyz,ix,jy,kz->coijk", of_coarse, self.taps, self.taps, self.taps)
-        return F.conv_transpose3d(coarse, kernel, stride=2, padding=1) + F.conv3d(skip, of_skip, self.bias, padding=1)
+        return conv3(skip, of_skip, self.bias).add_(F.conv_transpose3d(coarse, kernel, stride=2, padding=1))
 
 
 def pad_to_multiple(image: Float[Tensor, "b c i j k"], multiple: int) -> Float[Tensor, "b c x y z"]:

@@ -18,13 +18,23 @@ from regbench.errors import BadValueError
 from regbench.losses import gradient_penalty, mse
 from regbench.spatial import integrate, resize_displacement, warp
 from regbench_baselines.baseline import Baseline
-from regbench_baselines.blocks import FlowHead, UpsampledConv, crop_to, pad_to_multiple, recomputed
+from regbench_baselines.blocks import (
+    Conv3,
+    FlowHead,
+    UpsampledConv,
+    crop_to,
+    fast_layout,
+    lean_leaky_relu,
+    pad_to_multiple,
+    recomputed,
+)
 from regbench_baselines.objective import objective
 from regbench_baselines.official import Official
 
 ENCODER = (16, 32, 32, 32)
 DECODER = (32, 32, 32, 32, 32, 16, 16)
 SLOPE = 0.2
+SLAB = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,13 +88,11 @@ class VoxelMorphNet(nn.Module):
         self.integration = integration or Integration()
         self.half_resolution, self.checkpointing = half_resolution, checkpointing
         self.multiple = 2**levels
-        self.encoder = nn.ModuleList(
-            nn.Conv3d(a, b, 3, padding=1) for a, b in zip((2, *encoder), encoder, strict=False)
-        )
+        self.encoder = nn.ModuleList(Conv3(a, b) for a, b in zip((2, *encoder), encoder, strict=False))
         joined = levels - half_resolution
         skips = (None, *reversed(encoder), *[None] * len(decoder))
         convs = [
-            nn.Conv3d(a, b, 3, padding=1) if n == 0 or n > joined else UpsampledConv(a, skips[n] or 0, b)
+            Conv3(a, b) if n == 0 or n > joined else UpsampledConv(a, skips[n] or 0, b)
             for n, (a, b) in enumerate(zip((encoder[-1], *decoder), decoder, strict=False))
         ]
         self.decoder, self.remaining = nn.ModuleList(convs[:levels]), nn.ModuleList(convs[levels:])
@@ -100,7 +108,7 @@ class VoxelMorphNet(nn.Module):
         self, moving: Float[Tensor, "b 1 i j k"], fixed: Float[Tensor, "b 1 i j k"]
     ) -> Float[Tensor, "b 3 x y z"]:
         """What the U-Net gives, before integration, on the padded grid or a coarser one, in voxels of that grid."""
-        field: Tensor = self.flow(self._features(pad_to_multiple(torch.cat([moving, fixed], 1), self.multiple)))
+        field = self._field(pad_to_multiple(torch.cat([moving, fixed], 1), self.multiple))
         down = self.integration.downsize
         if not self.integration.steps or down == 1 or self.half_resolution:
             return field
@@ -111,26 +119,42 @@ class VoxelMorphNet(nn.Module):
         padded = [n + -n % self.multiple for n in shape]
         return crop_to(self.integration(velocity, padded), shape)
 
-    def _features(self, x: Float[Tensor, "b 2 i j k"]) -> Float[Tensor, "b c x y z"]:
+    def _field(self, x: Float[Tensor, "b 2 i j k"]) -> Float[Tensor, "b 3 x y z"]:
         skips: list[Tensor] = []
         for conv in self.encoder:
-            skips.append(_apply(conv, x, []))
+            skips.append(fast_layout(_apply(conv, x, [])))
             x = F.max_pool3d(skips[-1], 2)
         for conv in self.decoder:
             x = _apply(conv, x, skips)
-        return recomputed(self.checkpointing, self._finest, x, *skips)
+        skip = [] if self.half_resolution else skips
+        return self._in_slabs(x, *skip) if self.checkpointing else self._finest(x, *skip)
 
-    def _finest(self, x: Float[Tensor, "b c i j k"], *skips: Float[Tensor, "b d x y z"]) -> Float[Tensor, "b e u v w"]:
-        left = list(skips)
+    def _finest(self, x: Float[Tensor, "b c i j k"], *skip: Float[Tensor, "b d x y z"]) -> Float[Tensor, "b 3 u v w"]:
+        left = list(skip)
         for conv in self.remaining:
             x = _apply(conv, x, left)
-        return x
+        field: Tensor = self.flow(x)
+        return field
+
+    def _in_slabs(self, x: Float[Tensor, "b c i j k"], *skip: Float[Tensor, "b d x y z"]) -> Float[Tensor, "b 3 u v w"]:
+        """The finest convolutions slab by slab, each recomputed in the backward pass.
+
+        They hold nearly all activations at once: recomputing them as a whole would save nothing.
+        """
+        inputs = (x, *skip)
+        size, halo = inputs[-1].shape[2], 2 * ((len(self.remaining) + 2) // 2)
+        slabs = []
+        for start in range(0, size, SLAB):
+            first, last = max(start - halo, 0), min(start + SLAB + halo, size)
+            parts = [part[:, :, first * part.shape[2] // size : last * part.shape[2] // size] for part in inputs]
+            slabs.append(recomputed(True, self._finest, *parts)[:, :, start - first : start - first + SLAB])
+        return torch.cat(slabs, 2)
 
 
 def _apply(conv: nn.Module, x: Tensor, skips: list[Tensor]) -> Tensor:
     """A convolution, with the last of the skips if it takes one, and its activation."""
     y: Tensor = conv(x, skips.pop()) if isinstance(conv, UpsampledConv) else conv(x)
-    return F.leaky_relu(y, SLOPE, inplace=True)
+    return lean_leaky_relu(y, SLOPE)
 
 
 def _official_key(own: str) -> str:
