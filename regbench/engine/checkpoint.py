@@ -45,6 +45,7 @@ class State:
         network: its state_dict.
         optimiser: its state_dict.
         best: the best weights, or None before the first validation.
+        finished: whether it has come to its end, and its weights are written.
     """
 
     step: int
@@ -54,6 +55,7 @@ class State:
     network: Mapping[str, Any]
     optimiser: Mapping[str, Any]
     best: Best | None
+    finished: bool = False
 
 
 def write_state(path: Path, state: State) -> None:
@@ -66,6 +68,7 @@ def write_state(path: Path, state: State) -> None:
     content = {
         "version": _VERSION,
         "step": state.step,
+        "finished": state.finished,
         "seconds": state.seconds,
         "wall_seconds": state.wall_seconds,
         "peak_memory_mib": state.peak_memory_mib,

@@ -84,7 +84,7 @@ class _Training:
         self.steps_unread = _steps_unread(course.device)
         self.good: dict[str, Tensor] = {}
         self.good_step = 0
-        self.step = 0
+        self.step, self.finished = 0, False
         self.best: Best | None = None
         self.memory = MemoryMeter(course.device)
         self.pace = Pace(_TICK_SECONDS)
@@ -101,7 +101,7 @@ class _Training:
                 raise StorageError(
                     f"The checkpoint {self.folder.state} does not fit the network any more; start again with --force."
                 ) from error
-            self.step, self.best = before.step, before.best
+            self.step, self.best, self.finished = before.step, before.best, before.finished
             self.history.resume(before.step)
         self.peak_mib = before.peak_memory_mib if before else 0.0
         self.wall_before = before.wall_seconds if before else 0.0
@@ -123,11 +123,12 @@ class _Training:
             network=self.network.state_dict(),
             optimiser=self.optimiser.state_dict(),
             best=self.best,
+            finished=self.finished,
         )
 
     def to_the_end(self) -> None:
         """Step until the course is done; then write what is left to be written."""
-        if self.share_done >= 1.0 and self.folder.weights.exists():
+        if self.finished and self.share_done >= 1.0:
             return
         self.network.train()
         try:
@@ -137,6 +138,7 @@ class _Training:
                     self._after_step(done)
                 if self.share_done >= 1.0:
                     self._write_weights()
+                    self.finished = True
                 self._checkpoint()
         except DivergedError:
             self._keep_what_is_good()

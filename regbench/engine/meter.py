@@ -27,18 +27,18 @@ class Stopwatch:
         """
         self._wait = synchroniser(device)
         self._before = seconds
-        self._since = time.perf_counter()
+        self._since: float | None = time.perf_counter()
 
     @property
     def seconds(self) -> float:
         """What it shows; on a GPU, work that is queued is not in it yet."""
-        return self._before + time.perf_counter() - self._since
+        return self._before + (0.0 if self._since is None else time.perf_counter() - self._since)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Not counting what happens in the block."""
         self._wait()
-        self._before = self.seconds
+        self._before, self._since = self.seconds, None
         try:
             yield
         finally:

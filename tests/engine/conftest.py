@@ -31,6 +31,28 @@ def toys() -> ModuleType:
     return _toys
 
 
+class Clock:
+    """A clock that stands still unless it is told otherwise."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The engine's clock, in the test's hands."""
+    clock = Clock()
+    for module in ("loop", "meter", "evaluation"):
+        monkeypatch.setattr(f"regbench.engine.{module}.time", clock)
+    return clock
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "runs")

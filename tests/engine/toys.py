@@ -28,10 +28,13 @@ from regbench.api import (
     Trainable,
     Volume,
 )
+from regbench.data import load_cohort
 from regbench.engine import Chosen, Plan
 from regbench.metrics.overlap import dsc
 from regbench.registry import Plugin
 from regbench.spatial import warp
+
+__all__ = ["load_cohort", "replace"]
 
 CARD = Card(title="Toy", summary="A toy.")
 

@@ -1,0 +1,133 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from regbench.api import MaskSource
+from regbench.data import Cohort
+from regbench.engine import Plan, Silent, add_masks, run
+from regbench.engine.masks import mask_request, masks_key
+from regbench.errors import RunError
+from regbench.results import Store
+
+Add = Callable[..., Cohort]
+
+
+@pytest.fixture
+def add(toys: ModuleType, tmp_path: Path) -> Add:
+    def adds(cohort: Cohort, source: MaskSource) -> Cohort:
+        chosen = toys.chosen("masks", source, "halves")
+        return add_masks(cohort, chosen, Silent(), modality="ct", cache=tmp_path)
+
+    return adds
+
+
+def times_asked(cache: Path) -> int:
+    return sum(len(log.read_text()) for log in cache.rglob("asked"))
+
+
+def test_nothing_leaks_to_a_source_that_does_not_declare_it(
+    toy_cohort: Cohort, toys: ModuleType, tmp_path: Path
+) -> None:
+    request = mask_request(toy_cohort, toys.Halves(), "ct", tmp_path / "work")
+    assert request.truth is None
+    assert request.training_labels.keys() == set(toy_cohort.protocol.train)
+    assert request.scans.keys() == set(toy_cohort.ids)
+    assert request.labels == toy_cohort.protocol.labels
+    assert (request.modality, request.device) == ("ct", torch.device("cpu"))
+    assert request.workspace.is_dir()
+    assert toy_cohort.labels is not None
+    everything = toy_cohort.labels.untyped_storage().data_ptr()
+    for scan, volume in request.training_labels.items():
+        assert torch.equal(volume.data, toy_cohort.label_map(scan).data)
+        assert volume.data.untyped_storage().data_ptr() != everything, "a view leads to the test side's labels"
+
+
+def test_the_truth_is_shown_to_those_that_declare_it(toy_cohort: Cohort, toys: ModuleType, tmp_path: Path) -> None:
+    request = mask_request(toy_cohort, toys.Copies(), "ct", tmp_path)
+    assert request.truth is not None
+    assert request.truth.keys() == set(toy_cohort.ids)
+
+
+def test_without_labels_there_is_none_to_show(toy_cohort: Cohort, toys: ModuleType, tmp_path: Path) -> None:
+    request = mask_request(replace(toy_cohort, labels=None), toys.Copies(), "ct", tmp_path)
+    assert (request.truth, request.training_labels) == (None, {})
+
+
+def test_masks_are_made_once(toy_cohort: Cohort, toys: ModuleType, tmp_path: Path, add: Add) -> None:
+    first, second = add(toy_cohort, toys.Halves()), add(toy_cohort, toys.Halves())
+    assert times_asked(tmp_path) == 1
+    assert first.masks is not None
+    assert second.masks is not None
+    assert torch.equal(first.masks, second.masks)
+    assert first.masks[:, :, :12].eq(1).all()
+    assert first.masks[:, :, 12:].eq(0).all()
+    assert first.mask_labels == (1, 2, 3)
+
+
+def test_what_masks_depend_on_makes_others(toy_cohort: Cohort, toys: ModuleType, tmp_path: Path) -> None:
+    protocol = toy_cohort.protocol
+    chosen = toys.chosen("masks", toys.Halves())
+    keys = [
+        masks_key(toy_cohort, chosen),
+        masks_key(replace(toy_cohort, fingerprint="other scans"), chosen),
+        masks_key(replace(toy_cohort, protocol=protocol.at((12, 10, 14))), chosen),
+        masks_key(replace(toy_cohort, protocol=protocol.model_copy(update={"train": ("0002",)})), chosen),
+        masks_key(toy_cohort, toys.chosen("masks", toys.Halves(label=2))),
+        masks_key(toy_cohort, toys.chosen("masks", toys.Halves(), "other")),
+        masks_key(toy_cohort, replace(chosen, plugin=replace(chosen.plugin, version="2"))),
+    ]
+    assert len(set(keys)) == len(keys)
+    pairs_only = protocol.model_copy(update={"test_pairs": (), "name": "other", "revision": 9})
+    assert masks_key(replace(toy_cohort, protocol=pairs_only), chosen) == keys[0]
+
+
+def test_files_that_change_make_masks_anew(toy_cohort: Cohort, toys: ModuleType, tmp_path: Path, add: Add) -> None:
+    file = tmp_path / "masks.txt"
+    file.write_text("one")
+    add(toy_cohort, toys.Halves(file=file))
+    file.write_text("two")
+    add(toy_cohort, toys.Halves(file=file))
+    assert times_asked(tmp_path) == 2
+
+
+@pytest.mark.parametrize("damage", [b"", b"nothing at all", None])
+def test_a_damaged_file_of_masks_is_made_anew(
+    toy_cohort: Cohort, toys: ModuleType, tmp_path: Path, add: Add, damage: bytes | None
+) -> None:
+    first = add(toy_cohort, toys.Halves())
+    (path,) = tmp_path.rglob("masks.safetensors")
+    path.write_bytes(path.read_bytes()[:-1] if damage is None else damage)
+    second = add(toy_cohort, toys.Halves())
+    assert times_asked(tmp_path) == 2
+    assert first.masks is not None
+    assert second.masks is not None
+    assert torch.equal(first.masks, second.masks)
+
+
+@pytest.mark.parametrize(("wrong", "said"), [("missing", "no label map for scan 0004"), ("label", r"labels \[77\]")])
+def test_masks_that_cannot_be_used_are_named_and_not_kept(
+    toy_cohort: Cohort, toys: ModuleType, tmp_path: Path, add: Add, wrong: str, said: str
+) -> None:
+    with pytest.raises(RunError, match=f"'halves' cannot be used: .*{said}"):
+        add(toy_cohort, toys.Halves(wrong=wrong))
+    assert not list(tmp_path.rglob("masks.safetensors"))
+
+
+def test_a_source_that_fails_fails_the_run(make_plan: Callable[..., Plan], toys: ModuleType, store: Store) -> None:
+    record = run(make_plan(masks=toys.Halves(wrong="raise")), store)
+    assert (record.status, record.reason) == ("failed", "In the phase 'masks': ValueError: no masks today")
+
+
+def test_rows_of_one_cohort_share_their_masks_whatever_the_seed(
+    make_plan: Callable[..., Plan], toys: ModuleType, store: Store
+) -> None:
+    plan = make_plan(masks=toys.Halves())
+    for method, seed in ((toys.ToyMethod(), 0), (toys.ToyMethod(), 1), (toys.MaskedToy(), 0)):
+        record = run(replace(plan, method=toys.chosen("method", method), seed=seed), store)
+        assert record.status == "done"
+    assert plan.cache is not None
+    assert times_asked(plan.cache) == 1
