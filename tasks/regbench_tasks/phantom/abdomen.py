@@ -59,9 +59,7 @@ def landmarks(*, seed: int, case: int, grid: Grid) -> dict[str, Float64[np.ndarr
     }
 
 
-def true_field(
-    *, seed: int, shape: tuple[int, int, int], fixed: str, moving: str
-) -> Float32[np.ndarray, "3 i j k"]:
+def true_field(*, seed: int, shape: tuple[int, int, int], fixed: str, moving: str) -> Float32[np.ndarray, "3 i j k"]:
     """The displacement from one case to another, in voxels of the fixed grid: moved(x) = moving(x + u(x)).
 
     Args:

@@ -7,7 +7,18 @@ from regbench_tasks.phantom.abdomen_trunk import CAVITY
 from regbench_tasks.phantom.canvas import Canvas
 from regbench_tasks.phantom.abdomen_organs import DUODENUM
 from regbench_tasks.phantom.random_fields import Waves, stream
-from regbench_tasks.phantom.shapes import Points, Solid, Triple, Values, common, ellipsoid, grown, smooth_curve, tube, without
+from regbench_tasks.phantom.shapes import (
+    Points,
+    Solid,
+    Triple,
+    Values,
+    common,
+    ellipsoid,
+    grown,
+    smooth_curve,
+    tube,
+    without,
+)
 
 LOOP_MM = 46.0
 
@@ -20,7 +31,9 @@ def _haustra(path: list[Triple], radius: float) -> Solid:
 
 
 RIGHT_COLON = _haustra([(92, 8, -72), (104, -2, -30), (106, -12, 20), (96, 10, 42), (70, 48, 36)], 23)
-TRANSVERSE_COLON = _haustra([(70, 48, 36), (36, 70, 20), (-10, 72, 16), (-56, 62, 40), (-92, 22, 84), (-104, -8, 96)], 20)
+TRANSVERSE_COLON = _haustra(
+    [(70, 48, 36), (36, 70, 20), (-10, 72, 16), (-56, 62, 40), (-92, 22, 84), (-104, -8, 96)], 20
+)
 LEFT_COLON = _haustra([(-104, -8, 96), (-110, -30, 60), (-108, -30, 0), (-98, -10, -60), (-70, 8, -95)], 16)
 SIGMOID = _haustra([(-70, 8, -95), (-30, 20, -120), (14, 4, -110), (10, -30, -125), (0, -50, -150), (0, -46, -200)], 17)
 COLON = (RIGHT_COLON, TRANSVERSE_COLON, LEFT_COLON, SIGMOID)

@@ -131,9 +131,7 @@ SPLEEN = without(
     grown(LEFT_KIDNEY_BODY, 4),
     blend=10,
 )
-FALCIFORM = common(
-    ellipsoid((8, 62, 128), (2.6, 46, 42), (0, 0, -8)), plane((0, -1, 0), -28.0)
-)
+FALCIFORM = common(ellipsoid((8, 62, 128), (2.6, 46, 42), (0, 0, -8)), plane((0, -1, 0), -28.0))
 LIVER = without(
     common(
         grown(UNDER_DIAPHRAGM, -4),

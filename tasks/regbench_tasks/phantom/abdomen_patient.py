@@ -94,7 +94,9 @@ def _polyaffine(rng: np.random.Generator) -> Float32[np.ndarray, "3 i j k"]:
 def _trunk(rng: np.random.Generator) -> Float32[np.ndarray, "3 i j k"]:
     points = np.stack(CONTROL.points())
     viscera = np.exp(-0.5 * (((points - _column((0, 10, 110))) / _column((85, 60, 85))) ** 2).sum(0))
-    velocity = _apply(_generator(rng, TRUNK_TURN, TRUNK_SIZE), points) + _column(rng.standard_normal(3) * TRUNK_SHIFT_MM)
+    velocity = _apply(_generator(rng, TRUNK_TURN, TRUNK_SIZE), points) + _column(
+        rng.standard_normal(3) * TRUNK_SHIFT_MM
+    )
     velocity[2] += (rng.standard_normal() * VISCERA_SHIFT_MM * viscera).astype(np.float32)
     return velocity
 

@@ -80,9 +80,7 @@ def _lung(points: Points) -> Values:
 
 
 LUNGS = Solid(_lung, low=(-EVERYWHERE, -EVERYWHERE, 100.0))
-HEART = union(
-    ellipsoid((-18, 38, 236), (58, 44, 42), (0, 15, -25)), ellipsoid((22, 30, 240), (30, 34, 44)), blend=14
-)
+HEART = union(ellipsoid((-18, 38, 236), (58, 44, 42), (0, 15, -25)), ellipsoid((22, 30, 240), (30, 34, 44)), blend=14)
 
 
 def _spine_centre(z: Values) -> Values:
@@ -173,7 +171,11 @@ STERNUM = Solid(
 _ILIUM = without(
     common(
         grown(ellipsoid((82, -28, -62), (62, 62, 66), (10, 0, 0)), 0.0),
-        Solid(lambda p: (p[2] * np.float32(-0.2) - p[1] * np.float32(0.1) + 26 - p[0] * np.float32(0.9)).astype(np.float32)),
+        Solid(
+            lambda p: (p[2] * np.float32(-0.2) - p[1] * np.float32(0.1) + 26 - p[0] * np.float32(0.9)).astype(
+                np.float32
+            )
+        ),
     ),
     ellipsoid((66, -18, -52), (66, 62, 72), (10, 0, 0)),
 )
@@ -190,7 +192,9 @@ _FEMUR = union(
 )
 PELVIS = union(_ILIUM, mirrored(_ILIUM), _HIP, mirrored(_HIP))
 FEMORA = union(_FEMUR, mirrored(_FEMUR))
-SACRUM = tube([(0, -44, -74), (0, -66, -108), (0, -80, -145), (0, -70, -176)], [30, 26, 16, 6], squash=(0.62, 1.15, 1.0))
+SACRUM = tube(
+    [(0, -44, -74), (0, -66, -108), (0, -80, -145), (0, -70, -176)], [30, 26, 16, 6], squash=(0.62, 1.15, 1.0)
+)
 
 _PSOAS = tube(
     [(30, -36, 118), (38, -32, 60), (48, -26, 0), (58, -6, -70), (74, 22, -130), (98, 12, -190)],
@@ -198,7 +202,9 @@ _PSOAS = tube(
 )
 _BACK = common(ellipsoid((36, -84, 80), (36, 26, 420)), grown(WALL, 1.5))
 _QUADRATUS = tube([(56, -62, 92), (70, -60, 40), (80, -60, -6)], [10, 13, 13], squash=(0.8, 1.3, 1.0))
-_ILIACUS = common(ellipsoid((66, -18, -52), (64, 60, 70), (10, 0, 0)), ellipsoid((98, -18, -66), (46, 60, 60), (10, 0, 0)))
+_ILIACUS = common(
+    ellipsoid((66, -18, -52), (64, 60, 70), (10, 0, 0)), ellipsoid((98, -18, -66), (46, 60, 60), (10, 0, 0))
+)
 _GLUTEAL = common(ellipsoid((92, -62, -118), (66, 56, 92)), grown(SKIN, -14))
 _THIGH = common(ellipsoid((104, 10, -262), (62, 76, 90)), grown(SKIN, -12))
 _RECTUS = Solid(
@@ -207,9 +213,7 @@ _RECTUS = Solid(
     (70.0, 140.0, 190.0),
 )
 PAIRED_MUSCLES = tuple(
-    muscle
-    for half in (_GLUTEAL, _THIGH, _BACK, _QUADRATUS, _ILIACUS, _PSOAS)
-    for muscle in (half, mirrored(half))
+    muscle for half in (_GLUTEAL, _THIGH, _BACK, _QUADRATUS, _ILIACUS, _PSOAS) for muscle in (half, mirrored(half))
 )
 MUSCLES = (*PAIRED_MUSCLES, _RECTUS)
 CRURA = union(

@@ -48,9 +48,7 @@ class Waves:
     def __call__(self, points: Points) -> Values:
         """Values of about unit variance."""
         x, y, z = points
-        waves = (
-            np.sin(x * a + y * b + z * c + p) for (a, b, c), p in zip(self._vectors, self._phases, strict=True)
-        )
+        waves = (np.sin(x * a + y * b + z * c + p) for (a, b, c), p in zip(self._vectors, self._phases, strict=True))
         total: Values = sum(waves) * np.float32(np.sqrt(2 / len(self._phases)))  # type: ignore[assignment]
         return total
 
