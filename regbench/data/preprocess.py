@@ -50,11 +50,10 @@ def resample_scan(scan: Float[np.ndarray, "i j k"], source: Grid, target: Grid) 
     finer, the same triangle widened where it is coarser. The weights are normalised over the voxels of the scan; a
     target voxel whose centre lies outside the scan's outermost voxel edges is zero.
     """
-    for axis, positions in enumerate(_positions(source, target)):
-        weights = _weights(positions, source.shape[axis])
-        if weights.shape[0] != weights.shape[1] or not np.array_equal(weights, np.eye(len(weights))):
-            scan = np.moveaxis(np.tensordot(weights, scan, axes=(1, axis)), 0, axis)
-    return np.ascontiguousarray(scan)
+    weights = [_weights(positions, n) for positions, n in zip(_positions(source, target), source.shape, strict=True)]
+    scan = _along(weights[0], scan.reshape(source.shape[0], -1)).reshape(-1, *source.shape[1:])
+    scan = _along(weights[1], scan)
+    return np.ascontiguousarray(_along(weights[2], scan.swapaxes(1, 2)).swapaxes(1, 2))
 
 
 def resample_labels(labels: UInt8[np.ndarray, "i j k"], source: Grid, target: Grid) -> UInt8[np.ndarray, "a b c"]:
@@ -82,6 +81,14 @@ def _positions(source: Grid, target: Grid) -> list[npt.NDArray[np.float64]]:
     if np.abs(matrix[:3, :3] - np.diag(scale)).max() * max(target.shape) > 1e-3:
         raise ValueError("The grids have different directions; expected a target made by a protocol's grid rule.")
     return [np.round(scale[axis] * np.arange(target.shape[axis]) + matrix[axis, 3], _DIGITS) for axis in range(3)]
+
+
+def _along(weights: npt.NDArray[np.float32], scan: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Weighted means along the last axis but one; the same array where each voxel only takes itself."""
+    if weights.shape[0] == weights.shape[1] and np.array_equal(weights, np.eye(len(weights))):
+        return scan
+    means: npt.NDArray[np.float32] = weights @ scan
+    return means
 
 
 def _inside(positions: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.bool_]:
