@@ -81,7 +81,7 @@ def _read(owner: str, name: str, annotation: Any, value: Any) -> Any:
     raise BadValueError(f"{owner}.{name} cannot be {value!r}: {said}; expected {_type_name(annotation)}.")
 
 
-def _adapter(annotation: Any) -> TypeAdapter[Any]:
+def _adapter(annotation: Any) -> Any:  # beartype knows no TypeAdapter
     try:
         return TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
     except PydanticUserError:  # dataclasses and models bring their own
