@@ -10,8 +10,9 @@ import numpy.typing as npt
 from isal import isal_zlib
 
 from regbench.api import Grid, Scan, Volume
+from regbench.data.agreement import orientation_fault
 from regbench.data.landmarks import read_landmarks
-from regbench.data.nifti import Kind, canonical, read_stored
+from regbench.data.nifti import Kind, Stored, canonical, read_stored
 from regbench.data.placement import Placement
 from regbench.errors import DataError
 
@@ -55,15 +56,15 @@ def examine(scan: Scan, known: Collection[int]) -> Examined:
         known: label numbers that a label map may hold.
     """
     found = Examined(scan)
-    image = found.attempt(_placed, scan.image, "scan")
+    image = found.attempt(_read, scan.image, "scan")
     if image is not None:
-        found.placement = image[1]
-        _examine_intensities(found, image[0])
-    if scan.labels is not None:
-        labels = found.attempt(_placed, scan.labels, "labels")
-        if labels is not None:
-            _examine_labels(found, labels[0], scan.labels, known)
-            difference = labels[1].difference(image[1]) if image is not None else None
+        found.placement = Placement.of(image[0], image[1].grid)
+        _examine_intensities(found, image[1])
+    labels = found.attempt(_read, scan.labels, "labels") if scan.labels is not None else None
+    if scan.labels is not None and labels is not None:
+        _examine_labels(found, labels[1], scan.labels, known)
+        if image is not None:
+            difference = _difference(image, labels)
             if difference:
                 found.faults.append(f"{scan.labels} disagrees with its image {scan.image.name}: {difference}.")
     if scan.landmarks is not None:
@@ -71,10 +72,15 @@ def examine(scan: Scan, known: Collection[int]) -> Examined:
     return found
 
 
-def _placed(path: Path, kind: Kind) -> tuple[Volume, Placement]:
+def _read(path: Path, kind: Kind) -> tuple[Stored, Volume]:
     stored = read_stored(path)
-    volume = canonical(stored, path, kind)
-    return volume, Placement.of(stored, volume.grid)
+    return stored, canonical(stored, path, kind)
+
+
+def _difference(image: tuple[Stored, Volume], labels: tuple[Stored, Volume]) -> str | None:
+    """How the place of a label map differs from that of its image, in words; None if it does not."""
+    here, there = (Placement.of(stored, volume.grid) for stored, volume in (labels, image))
+    return here.difference(there) or orientation_fault(image, labels)
 
 
 def _examine_intensities(found: Examined, image: Volume) -> None:

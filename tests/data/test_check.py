@@ -130,6 +130,11 @@ ABDOMEN: dict[str, tuple[Spoil, str]] = {
         "labelsTr/AbdomenCTCT_0005_0000.nii.gz disagrees with its image AbdomenCTCT_0005_0000.nii.gz: "
         "its orientation is RAS, not RPS.",
     ),
+    "orientation of the image, in a header that keeps its place": (
+        lambda f: _change(_image(f, "0005"), _same, np.diag([-1, 1, 1, 1]) @ nib.load(_image(f, "0005")).affine),
+        "labelsTr/AbdomenCTCT_0005_0000.nii.gz disagrees with its image AbdomenCTCT_0005_0000.nii.gz: "
+        "its orientation is RAS, not LAS, yet the voxels",
+    ),
     "both mirrored by their affines": (
         lambda f: [_change(file(f, "0005"), _same, _affine(file(f, "0005"), 2, -1)) for file in (_image, _labels)],
         "labelsTr/AbdomenCTCT_0005_0000.nii.gz is mirrored or turned",
@@ -381,11 +386,11 @@ def test_folders_that_hold_nothing(tmp_path: Path) -> None:
 
 
 def test_a_stored_order_is_no_fault(abdomen: Path) -> None:
-    """Other orders of storage are well, as long as the affine says so."""
-    for file in (_image, _labels):
-        image = nib.load(file(abdomen, "0005"))
-        turn = nib.orientations.ornt_transform(nib.io_orientation(image.affine), nib.orientations.axcodes2ornt("SPL"))
-        nib.save(image.as_reoriented(turn), file(abdomen, "0005"))
+    """Other orders of storage are well, as long as the affine says so; also for one of the two files."""
+    for file, case, code in ((_image, "0005", "SPL"), (_labels, "0005", "SPL"), (_image, "0006", "LPS")):
+        image = nib.load(file(abdomen, case))
+        turn = nib.orientations.ornt_transform(nib.io_orientation(image.affine), nib.orientations.axcodes2ornt(code))
+        nib.save(image.as_reoriented(turn), file(abdomen, case))
     assert check(Abdomen(), abdomen) == []
 
 
