@@ -200,7 +200,7 @@ def _measure(name: str, metric: Metric, case: Case, pair: PairId) -> list[CaseRo
     return [CaseRow(pair_name(pair), *pair, name, label, float(value)) for label, value in values.items()]
 
 
-def _checked(field: Field, seen: Pair, pair: PairId, device: torch.device) -> Field:
+def _checked(field: object, seen: Pair, pair: PairId, device: torch.device) -> Field:
     """The field in float32 on the cohort's device.
 
     Raises:

@@ -17,9 +17,12 @@ arguments: dict[str, Any]
 class Shouting(Silent):
     """Creates a file when the training begins."""
 
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
     def started(self, phase: Any, total: float | None, unit: str) -> None:
         if phase == "train":
-            Path(arguments["shout"]).touch()
+            self.file.touch()
 
 
 def load(name: str, path: Path) -> ModuleType:
@@ -32,11 +35,11 @@ def load(name: str, path: Path) -> ModuleType:
     return module
 
 
-torch.set_num_threads(1)
-here = Path(__file__).parent
-toy = load("regbench_tests_toy", here.parent / "toy.py")
-toys = load("regbench_engine_toys", here / "toys.py")
-plan = toys.plan(
-    toy.ToyTask(), Path(arguments["folder"]), toys.ToyMethod(**arguments["method"]), **arguments["changes"]
-)
-run(plan, Store(Path(arguments["store"])), Shouting())
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    here = Path(__file__).parent
+    toy = load("regbench_tests_toy", here.parent / "toy.py")
+    toys = load("regbench_engine_toys", here / "toys.py")
+    method = toys.ToyMethod(**arguments["method"])
+    plan = toys.plan(toy.ToyTask(), Path(arguments["folder"]), method, **arguments["changes"])
+    run(plan, Store(Path(arguments["store"])), Shouting(Path(arguments["shout"])))

@@ -40,7 +40,9 @@ def sitting(folder: Path, store: Path, shout: Path, cache: Path) -> ForkServerPr
     }
     script = Path(__file__).with_name("sitting.py")
     process = CONTEXT.Process(
-        target=runpy.run_path, args=(str(script),), kwargs={"init_globals": {"arguments": arguments}}
+        target=runpy.run_path,
+        args=(str(script),),
+        kwargs={"init_globals": {"arguments": arguments}, "run_name": "__main__"},
     )
     process.start()
     return process
