@@ -6,18 +6,22 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from regbench.spatial import warp
+from regbench.losses.warped_overlap import CLASSES, WarpedOverlap
 from regbench.spatial.precision import at_least_float32
 
 
-def soft_dice(fixed: Float[Tensor, "b k x y z"], moved: Float[Tensor, "b k x y z"]) -> Float[Tensor, ""]:
-    """1 − Dice, with Dice = 2 Σ f m / (Σ f + Σ m), mean over the classes (of each item) that either mask holds."""
+def soft_dice(fixed: Float[Tensor, "b c i j k"], moved: Float[Tensor, "b c i j k"]) -> Float[Tensor, ""]:
+    """1 − Dice of soft masks, Dice = 2 Σ fm / Σ (f + m); the mean over all classes that either mask holds.
+
+    Args:
+        fixed: (b, c, i, j, k) memberships in [0, 1], one channel a class.
+        moved: the same of the moved scan.
+
+    Source: Milletari et al., V-Net, 3DV 2016, without its squares.
+    """
     fixed, moved = at_least_float32(fixed, moved)
     overlap = (fixed * moved).sum((2, 3, 4))
-    total = fixed.sum((2, 3, 4)) + moved.sum((2, 3, 4))
-    present = total > 0
-    dice = 2 * overlap / torch.where(present, total, 1)
-    return ((1 - dice) * present).sum() / present.sum().clamp(min=1)
+    return _mean_over_present(overlap, fixed.sum((2, 3, 4)) + moved.sum((2, 3, 4)))
 
 
 def warped_dice(
@@ -26,7 +30,24 @@ def warped_dice(
     u: Float[Tensor, "b 3 x y z"],
     labels: Sequence[int],
 ) -> Float[Tensor, ""]:
-    """1 − Dice of the fixed mask and the trilinearly warped moving mask, mean over the labels at hand."""
-    numbers = torch.tensor(list(labels), device=u.device).view(1, -1, 1, 1, 1)
-    fixed, moving = (fixed_mask == numbers).float(), (moving_mask == numbers).float()
-    return soft_dice(fixed, warp(moving, u))
+    """1 − Dice of a label map and another one that is warped as soft masks; differentiable in u.
+
+    Equals `soft_dice` of the one-hot fixed mask and the trilinearly warped one-hot moving mask, without making either.
+
+    Args:
+        fixed_mask: (b, 1, x, y, z) label map.
+        moving_mask: (b, 1, i, j, k) label map.
+        u: (b, 3, x, y, z) displacement in voxels.
+        labels: the numbers that count; the mean is over those that either mask holds.
+    """
+    (u,) = at_least_float32(u)
+    overlap, moved = WarpedOverlap.apply(fixed_mask[:, 0], moving_mask[:, 0], u)  # type: ignore[no-untyped-call]
+    fixed = torch.stack([torch.bincount(mask.flatten() + 1, minlength=CLASSES) for mask in fixed_mask.short()])
+    classes = torch.tensor(labels, dtype=torch.long, device=u.device) + 1
+    return _mean_over_present(overlap[:, classes], (fixed + moved)[:, classes]).to(u.dtype)
+
+
+def _mean_over_present(overlap: Float[Tensor, "b c"], total: Float[Tensor, "b c"]) -> Float[Tensor, ""]:
+    present = total > 0
+    loss = torch.where(present, 1 - 2 * overlap / torch.where(present, total, 1), 0)
+    return loss.sum() / present.sum().clamp(min=1)

@@ -105,15 +105,8 @@ class PaddedVolume:
 
     def slopes(self, channel: int, at: Located) -> tuple[Tensor, Tensor, Tensor]:
         """The derivatives of a block's values along i, j, k; valid until the next call."""
-        fi, fj, fk = at.fractions
-        start, (near, low, far, high), end, (k0, k1, k2, k3) = self._ends(channel, at)
-        end.sub_(start)
-        start.addcmul_(end, fk)
-        _, (j0, j1) = self._work.rows("along j", 2, fj.numel(), fj.dtype)
-        torch.sub(low, near, out=j0)
-        torch.sub(high, far, out=j1)
-        along_i = far.lerp_(high, fj).sub_(near.lerp_(low, fj))
-        return along_i, j0.lerp_(j1, fi), k0.lerp_(k1, fj).lerp_(k2.lerp_(k3, fj), fi)
+        start, _, end, _ = self._ends(channel, at)
+        return cell_slopes(start, end, at.fractions)
 
     def spread(self, corners: tuple[Tensor, ...], weight: Tensor, at: Located) -> None:
         """The transpose of `values`: adds each point's weight to the eight corners of its cell."""
@@ -125,6 +118,22 @@ class PaddedVolume:
                 parts[whole].sub_(parts[whole + stride])
         for corner, part in zip(corners, parts, strict=True):
             corner.scatter_add_(0, at.corner, part)
+
+
+def cell_slopes(start: Tensor, end: Tensor, fractions: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """The derivatives of a trilinear interpolation along i, j, k, within n cells.
+
+    Args:
+        start: (4, n) values at the corners (0, 0, 0), (0, 1, 0), (1, 0, 0), (1, 1, 0) of each cell; overwritten.
+        end: (4, n) the same with 1 as the last index; overwritten.
+        fractions: three of (n,): the points' places within their cells.
+    """
+    fi, fj, fk = fractions
+    start.addcmul_(end.sub_(start), fk)
+    (near, low, far, high), (k0, k1, k2, k3) = start, end
+    along_j = (low - near).lerp_(high - far, fi)
+    along_i = far.lerp_(high, fj).sub_(near.lerp_(low, fj))
+    return along_i, along_j, k0.lerp_(k1, fj).lerp_(k2.lerp_(k3, fj), fi)
 
 
 class Trilinear(torch.autograd.Function):

@@ -1,0 +1,118 @@
+"""How much a warped label map overlaps with another, label by label, without one-hot volumes.
+
+Where all eight neighbours of a point have one label, its soft mask is 1 for that label and has no slope: such points
+are counted, and only the others are interpolated.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from regbench.spatial.trilinear import PaddedVolume, cell_slopes
+
+CLASSES = 257
+"""Class 0 is what lies outside the label map, class n + 1 is label n."""
+
+MIXED = CLASSES
+"""Stands for a cell whose corners are not of one class."""
+
+
+@dataclass(frozen=True)
+class _Mixed:
+    """The points of one item that lie in mixed cells.
+
+    Attributes:
+        place: (n,) flat indices of the points.
+        fractions: three of (n,): where the points lie within their cells.
+        corners: (8, n) int16: the classes at the corners.
+        fixed: (n,) int16: the classes of the fixed mask at the points.
+    """
+
+    place: Tensor
+    fractions: tuple[Tensor, Tensor, Tensor]
+    corners: Tensor
+    fixed: Tensor
+
+
+class WarpedOverlap(torch.autograd.Function):
+    """Masks (b, x, y, z) and (b, i, j, k), displacement (b, 3, x, y, z) → Σ f·m and Σ m for all classes, (b, 257) each.
+
+    f is the one-hot fixed mask, m the trilinearly warped one-hot moving mask; both sums are differentiable in the
+    displacement, of which nothing is kept for the backward but where the mixed cells are.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, fixed: Tensor, moving: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
+        overlaps, totals = u.new_zeros(2, u.shape[0], CLASSES, dtype=torch.float64)
+        ctx.mixed = []
+        ctx.field = u.new_empty(0), u.shape
+        for item in range(u.shape[0]):
+            mixed = _count(_classes(fixed[item]).flatten(), moving[item], u[item], overlaps[item], totals[item])
+            _interpolate(mixed, overlaps[item], totals[item])
+            ctx.mixed.append(mixed)
+        return overlaps, totals
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, for_overlaps: Tensor, for_totals: Tensor) -> tuple[None, None, Tensor]:  # noqa: D102
+        like, shape = ctx.field
+        gradient = like.new_zeros(shape)
+        for item, mixed in enumerate(ctx.mixed):
+            agreement, membership = (table[item].to(like.dtype) for table in (for_overlaps, for_totals))
+            corners = torch.stack([membership.index_select(0, corner.int()) for corner in mixed.corners])
+            corners.add_(agreement.index_select(0, mixed.fixed.int()) * (mixed.corners == mixed.fixed))
+            slopes = cell_slopes(corners[0::2], corners[1::2], mixed.fractions)
+            for axis, slope in zip(gradient[item].flatten(1), slopes, strict=True):
+                axis.index_copy_(0, mixed.place, slope)
+        return None, None, gradient
+
+
+def _classes(mask: Tensor) -> Tensor:
+    return mask.to(torch.int16) + 1
+
+
+def _count(fixed: Tensor, moving: Tensor, u: Tensor, overlap: Tensor, total: Tensor) -> _Mixed:
+    """Adds the points whose cells are of one class to the sums, and finds the others."""
+    volume = PaddedVolume(_classes(moving)[None])
+    views = volume.corners(volume.flat[0])
+    cell_classes = _cell_classes(volume.flat[0], views)
+    plane = u[0, 0].numel()
+    parts = []
+    for at in volume.locate(u, relative=True):
+        start = at.planes.start * plane
+        here = fixed[start : at.planes.stop * plane]
+        cells = cell_classes.index_select(0, at.corner)
+        total += torch.bincount(cells, minlength=CLASSES + 1)[:CLASSES]
+        overlap += torch.bincount(cells[cells == here], minlength=CLASSES)
+        found = (cells == MIXED).nonzero()[:, 0]
+        corner = at.corner.index_select(0, found)
+        corners = torch.stack([view.index_select(0, corner) for view in views])
+        fractions = [fraction.index_select(0, found) for fraction in at.fractions]
+        parts.append((found + start, *fractions, corners, here.index_select(0, found)))
+    place, fi, fj, fk, corners, classes = (torch.cat(part, -1) for part in zip(*parts, strict=True))
+    return _Mixed(place, (fi, fj, fk), corners, classes)
+
+
+def _cell_classes(flat: Tensor, views: tuple[Tensor, ...]) -> Tensor:
+    """The class of each cell of a padded mask, by its lowest corner; MIXED where the corners differ."""
+    least = most = flat
+    for axis in (1, 2, 4):  # views 1, 2 and 4 are one step along k, j, i
+        step = flat.numel() - views[axis].numel()
+        least = torch.minimum(least[:-step], least[step:])
+        most = torch.maximum(most[:-step], most[step:])
+    return torch.where(least == most, least, MIXED)
+
+
+def _interpolate(mixed: _Mixed, overlap: Tensor, total: Tensor) -> None:
+    """Adds the points in mixed cells to the sums, each corner with its trilinear weight."""
+    agreement = torch.zeros_like(mixed.fractions[0], dtype=torch.float64)
+    for number, corner in enumerate(mixed.corners):
+        weight = torch.ones_like(agreement)
+        for bit, fraction in zip((4, 2, 1), mixed.fractions, strict=True):
+            weight.mul_(fraction if number & bit else 1 - fraction)
+        total += torch.bincount(corner, weight, minlength=CLASSES)
+        agreement.add_(weight * (corner == mixed.fixed))
+    overlap += torch.bincount(mixed.fixed, agreement, minlength=CLASSES)
