@@ -1,0 +1,57 @@
+"""The root command and all that hang on it."""
+
+from typing import Annotated
+
+import typer
+
+from regbench.cli.check import check
+from regbench.cli.cite import cite
+from regbench.cli.data import data
+from regbench.cli.doctor import doctor
+from regbench.cli.errors import Commands
+from regbench.cli.leaderboard import leaderboard
+from regbench.cli.new import new
+from regbench.cli.plugins import list_plugins, show
+from regbench.cli.run import run
+
+app = typer.Typer(
+    name="regbench",
+    cls=Commands,
+    help="Benchmark suite and baseline zoo for deformable medical image registration.",
+    epilog="First steps: 'regbench run --task abdomen --method voxelmorph' needs no data and no GPU.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from regbench import __version__
+
+        typer.echo(f"regbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+    _debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Say what there is to do where no command is given."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+app.command("run")(run)
+app.command("leaderboard")(leaderboard)
+app.command("list")(list_plugins)
+app.add_typer(show, name="show")
+app.add_typer(data, name="data")
+app.add_typer(new, name="new")
+app.add_typer(check, name="check")
+app.command("cite")(cite)
+app.command("doctor")(doctor)

@@ -1,0 +1,35 @@
+"""The words that options take."""
+
+from enum import StrEnum
+
+
+class PresetChoice(StrEnum):
+    """How long a network is trained, on which grid."""
+
+    quick = "quick"
+    paper = "paper"
+
+
+class FormatChoice(StrEnum):
+    """How a board is printed."""
+
+    table = "table"
+    md = "md"
+    csv = "csv"
+    json = "json"
+
+
+class RankingChoice(StrEnum):
+    """How rows are told apart."""
+
+    paired = "paired"
+    l2r = "l2r"
+
+
+class KindChoice(StrEnum):
+    """The kinds of plugin, as `list` takes them."""
+
+    tasks = "tasks"
+    methods = "methods"
+    metrics = "metrics"
+    masks = "masks"

@@ -1,0 +1,77 @@
+"""`regbench data`: check scans, prepare them, write phantoms."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from regbench.cli.run import PluginOption
+
+data = typer.Typer(help="Check real scans, prepare them, or write a phantom cohort.", no_args_is_help=True)
+
+TaskArgument = Annotated[str, typer.Argument(metavar="TASK")]
+DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="The folder of the scans.")]
+ProtocolOption = Annotated[str | None, typer.Option("--protocol", metavar="NAME", help="Only the scans it names.")]
+GridOption = Annotated[str | None, typer.Option("--grid", metavar="IxJxK", help="Number of voxels, e.g. 96x80x128.")]
+
+
+@data.command("check")
+def check_data(
+    task: TaskArgument, data: DataOption, protocol: ProtocolOption = None, plugin: PluginOption = None
+) -> None:
+    """Look for every fault of a folder of scans, in one go."""
+    from regbench.cli.lookup import find_protocol, find_task
+    from regbench.data import check
+    from regbench.errors import DataError
+
+    found = find_task(task, plugin)
+    faults = check(found, data, find_protocol(task, found, protocol) if protocol else None)
+    if faults:
+        raise DataError(faults)
+    typer.echo(f"{data} is sound.")
+
+
+@data.command("prepare")
+def prepare_data(
+    task: TaskArgument,
+    data: DataOption,
+    protocol: ProtocolOption = None,
+    grid: GridOption = None,
+    plugin: PluginOption = None,
+) -> None:
+    """Check and preprocess scans ahead of a run, into the cache."""
+    from regbench.cli.lookup import find_protocol, find_task
+    from regbench.cli.settings import read_shape
+    from regbench.data import fitting_protocol, found_scans, prepare
+
+    found = find_task(task, plugin)
+    scans, _ = found_scans(found, data)
+    chosen = find_protocol(task, found, protocol) if protocol or not scans else fitting_protocol(found, scans)
+    on_grid = chosen.at(read_shape(grid)) if grid else chosen
+    place = prepare(found, data, on_grid)
+    shape = "×".join(str(n) for n in on_grid.grid.shape)
+    typer.echo(f"The scans of protocol {on_grid.name} are prepared on {shape} voxels, in {place}.")
+
+
+@data.command("phantom")
+def write_phantom(
+    task: TaskArgument,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder.")],
+    cases: Annotated[int, typer.Option("--cases", min=1, help="Number of patients.")] = 12,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same bytes.")] = 0,
+    grid: GridOption = None,
+    plugin: PluginOption = None,
+) -> None:
+    """Write a phantom cohort in the task's official layout."""
+    from regbench.cli.lookup import find_protocol, find_task
+    from regbench.cli.settings import read_shape
+    from regbench.data import replacing_folder
+    from regbench.errors import StorageError
+
+    found = find_task(task, plugin)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise StorageError(f"{out} exists and is not empty; name a new folder.")
+    shape = read_shape(grid) if grid else find_protocol(task, found, "phantom").quick_shape
+    with replacing_folder(out) as temporary:
+        found.phantom(temporary, cases=cases, seed=seed, shape=shape)
+    typer.echo(f"{cases} synthetic patients are in {out}.")

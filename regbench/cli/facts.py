@@ -1,0 +1,161 @@
+"""All that is known of one plugin, for `regbench show`."""
+
+import dataclasses
+import inspect
+from typing import Any
+
+from pydantic_core import to_jsonable_python
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from regbench.api import Preset, Protocol, Task, Trainable
+from regbench.cli.console import out
+from regbench.registry import Kind, Registry, fields
+
+_FACTS = {
+    "method": ("masks",),
+    "task": ("modality", "default_protocol"),
+    "metric": ("unit", "higher_is_better", "digits"),
+    "masks": ("saw_test_images", "saw_test_labels"),
+}
+_PRESETS: tuple[Preset, ...] = ("quick", "paper")
+
+
+def facts(registry: Registry, kind: Kind, name: str) -> dict[str, Any]:
+    """A plugin's card, properties, fields and, for a task, protocols; as JSON data.
+
+    Raises:
+        UnknownNameError, PluginError: if it cannot be had.
+    """
+    plugin = registry.plugin(kind, name)
+    cls = plugin.load()
+    found: dict[str, Any] = {
+        "kind": kind,
+        "name": name,
+        "from": f"{plugin.distribution} {plugin.version}".strip(),
+        "target": plugin.target,
+        "card": dataclasses.asdict(cls.card),
+        "properties": {fact: getattr(cls, fact) for fact in _FACTS[kind]},
+        "fields": [
+            {"name": f.name, "type": f.type, "default": f.default, "meaning": meaning}
+            for f, meaning in zip(fields(cls), _meanings(cls), strict=True)
+        ],
+    }
+    if issubclass(cls, Task):
+        found["protocols"] = [_protocol(protocol) for protocol in cls().protocols().values()]
+    if issubclass(cls, Trainable):
+        found["recipes"] = {preset: to_jsonable_python(cls().training(preset)) for preset in _PRESETS}
+    return found
+
+
+def _protocol(protocol: Protocol) -> dict[str, Any]:
+    return {
+        "name": protocol.name,
+        "revision": protocol.revision,
+        "title": protocol.title,
+        "training_pairs": len(protocol.train_pairs),
+        "test_pairs": len(protocol.test_pairs),
+        "grid": list(protocol.grid.shape),
+        "quick_grid": list(protocol.quick_shape),
+        "labels": {str(number): name for number, name in protocol.labels.items()},
+        "notes": list(protocol.notes),
+    }
+
+
+def _meanings(cls: type[Any]) -> list[str]:
+    """What the docstrings of a class and of those it derives from say of each field under "Attributes"."""
+    said: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        said |= _attributes(inspect.cleandoc(base.__doc__ or ""))
+    return [said.get(field.name, "") for field in dataclasses.fields(cls)]
+
+
+def _attributes(docstring: str) -> dict[str, str]:
+    _, _, section = docstring.partition("Attributes:\n")
+    said: dict[str, str] = {}
+    name = ""
+    for line in section.splitlines():
+        indent = len(line) - len(line.lstrip())
+        if not line.strip() or indent < 4:
+            break
+        if indent == 4:
+            name, _, meaning = line.strip().partition(": ")
+            said[name] = meaning
+        else:
+            said[name] += f" {line.strip()}"
+    return said
+
+
+def print_facts(found: dict[str, Any]) -> None:
+    """Print them for a reader."""
+    console, card = out(), found["card"]
+    console.print(Text(card["title"], "bold cyan") + Text(f"  {found['kind']} {found['name']}, {found['from']}", "dim"))
+    console.print(Text(card["summary"]))
+    for head in ("origin", "licence", "trained_on"):
+        if card[head]:
+            console.print(Text(f"{head.replace('_', ' ')}: ", "bold") + Text(card[head]))
+    for name, value in found["properties"].items():
+        console.print(Text(f"{name.replace('_', ' ')}: ", "bold") + Text(_plain(value)))
+    _print_list("Differs", card["differs"])
+    _print_fields(found["fields"])
+    for protocol in found.get("protocols", []):
+        _print_protocol(protocol)
+    _print_recipes(found.get("recipes", {}))
+    if card["citation"]:
+        console.print(Text("\nCitation", "bold"), Text(card["citation"], "dim"), sep="\n")
+
+
+def _print_fields(found: list[dict[str, Any]]) -> None:
+    if not found:
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("Field", no_wrap=True)
+    table.add_column("Default", max_width=24)
+    table.add_column("Meaning")
+    table.add_column("Type", style="dim", max_width=24)
+    for field in found:
+        table.add_row(field["name"], Text(_plain(field["default"])), Text(field["meaning"]), Text(field["type"]))
+    out().print("", table)
+
+
+def _print_protocol(protocol: dict[str, Any]) -> None:
+    console = out()
+    grid, quick = ("×".join(str(n) for n in protocol[key]) for key in ("grid", "quick_grid"))
+    console.print(Text(f"\nProtocol {protocol['name']}", "bold") + Text(f", revision {protocol['revision']}", "dim"))
+    console.print(Padding(Text(protocol["title"]), (0, 0, 0, 2)))
+    line = (
+        f"{protocol['training_pairs']} training pairs, {protocol['test_pairs']} test pairs, "
+        f"{len(protocol['labels'])} structures, {grid} voxels (quick: {quick})"
+    )
+    console.print(Padding(Text(line), (0, 0, 0, 2)))
+    _print_list("", protocol["notes"])
+
+
+def _print_recipes(recipes: dict[str, Any]) -> None:
+    for preset, recipe in recipes.items():
+        flat = {**{k: v for k, v in recipe.items() if k != "optimisation"}, **recipe["optimisation"]}
+        words = ", ".join(f"{key} {_plain(value)}" for key, value in flat.items())
+        out().print(Text(f"\nRecipe of the preset {preset}", "bold"), Padding(Text(words), (0, 0, 0, 2)), sep="\n")
+
+
+def _print_list(title: str, items: Any) -> None:
+    if items and title:
+        out().print(Text(title, "bold"))
+    for item in items:
+        out().print(Padding(Text(f"- {item}", "dim"), (0, 0, 0, 2)))
+
+
+def _plain(value: Any) -> str:
+    """A value as `--set` would take it.
+
+    >>> _plain(True), _plain([16, 32]), _plain({"a": 1}), _plain("")
+    ('true', '16x32', 'a 1', '""')
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return "x".join(str(part) for part in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {part}" for key, part in value.items())
+    return '""' if value == "" else str(value)

@@ -1,0 +1,230 @@
+"""From the words of `regbench run` to plans, all of them checked before the first one is run."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from regbench.api import MaskSource, Method, Metric, Preset, Protocol, Recipe, Task, Trainable
+from regbench.cli.settings import Settings, with_settings, with_steps
+from regbench.data import fitting_protocol, found_scans, phantom_folder
+from regbench.engine import Chosen, Plan
+from regbench.engine.devices import usual_precision
+from regbench.errors import BadValueError, DataError, UnknownNameError
+from regbench.registry import Kind, Registry, configure
+
+BASELINE = "identity"
+DEFAULT_MASKS = "segmenter"
+NO_MASKS = "none"
+PHANTOM = "phantom"
+PHANTOM_SEED = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What was asked for, read but not yet looked up.
+
+    Attributes:
+        tasks: names.
+        methods: names.
+        masks: names of mask sources; "none" for none; empty: only where a method cannot do without.
+        folders: task → folder of real scans; phantoms for any other.
+        protocol: a name, or None for the default.
+        preset: which recipe and grid.
+        steps: instead of the recipe's; or None.
+        budget_seconds: instead of steps; or None.
+        seeds: one run of a trained method for each.
+        settings: overrides.
+        device: where to compute.
+        save_fields: whether displacement fields are kept.
+    """
+
+    tasks: Sequence[str]
+    methods: Sequence[str]
+    masks: Sequence[str] = ()
+    folders: Mapping[str, Path] = field(default_factory=dict)
+    protocol: str | None = None
+    preset: Preset = "quick"
+    steps: int | None = None
+    budget_seconds: float | None = None
+    seeds: Sequence[int] = (0,)
+    settings: Settings = field(default_factory=Settings)
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    save_fields: bool = False
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A task on its scans and its grid."""
+
+    name: str
+    task: Task
+    protocol: Protocol
+    data: Literal["phantom", "real"]
+    folder: Path
+
+
+def names_of(registry: Registry, kind: Kind, wanted: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The names that are meant, "all" being every one that can be used, and one sentence for each that cannot.
+
+    Raises:
+        UnknownNameError: for a name that nobody knows.
+        PluginError: for a plugin that was asked for by name and cannot be used.
+    """
+    names: dict[str, None] = {}
+    broken: Mapping[str, str] = {}
+    for name in wanted:
+        if name == "all":
+            broken = registry.broken(kind)
+            names |= dict.fromkeys(n for n in registry.names(kind) if n not in broken)
+        else:
+            registry.load(kind, name)
+            names[name] = None
+    return list(names), list(broken.values())
+
+
+def usable_metrics(registry: Registry) -> tuple[dict[str, Metric], list[str]]:
+    """Every metric that can be used, and one sentence for each that cannot."""
+    broken = registry.broken("metric")
+    return {n: registry.load("metric", n)() for n in registry.names("metric") if n not in broken}, list(broken.values())
+
+
+def stage(registry: Registry, name: str, wanted: Wanted) -> Stage:
+    """A task with its protocol and its scans; phantoms are made where there are none yet.
+
+    Raises:
+        RequestError: for an unknown protocol or field, or scans that do not fit.
+    """
+    overrides = {key: value for key, value in wanted.settings.task.items() if key != "grid"}
+    task: Task = configure(registry.load("task", name), overrides)
+    folder = wanted.folders.get(name)
+    protocol = _on_grid(_protocol(name, task, folder, wanted.protocol), wanted)
+    if folder is not None:
+        return Stage(name, task, protocol, "real", folder)
+    patients = {scan.partition("/")[0] for scan in (*protocol.train, *protocol.test)}
+    made = phantom_folder(name, task, shape=protocol.grid.shape, cases=len(patients), seed=PHANTOM_SEED)
+    return Stage(name, task, protocol, "phantom", made)
+
+
+def _protocol(name: str, task: Task, folder: Path | None, wanted: str | None) -> Protocol:
+    protocols = task.protocols()
+    chosen = wanted or (PHANTOM if folder is None else task.default_protocol)
+    if chosen not in protocols:
+        raise UnknownNameError(f"protocol of the task {name}", chosen, protocols)
+    if (folder is None) != (chosen == PHANTOM):
+        said = "needs real scans; give them with --data DIR" if folder is None else "is for phantoms; leave --data out"
+        raise BadValueError(f"The protocol '{chosen}' {said}.")
+    if folder is not None and wanted is None:
+        _check_default(task, folder, protocols[chosen])
+    return protocols[chosen]
+
+
+def _check_default(task: Task, folder: Path, default: Protocol) -> None:
+    """Where the default protocol lacks scans and another one does not, say so before all the faults are counted."""
+    scans, _ = found_scans(task, folder)
+    if not scans or {*default.train, *default.test} <= scans.keys():
+        return
+    fitting = fitting_protocol(task, scans)
+    if {*fitting.train, *fitting.test} <= scans.keys():
+        raise DataError(
+            [
+                f"{folder} lacks scans of the default protocol {default.name}, but has those of {fitting.name}; "
+                f"add --protocol {fitting.name}."
+            ]
+        )
+
+
+def _on_grid(protocol: Protocol, wanted: Wanted) -> Protocol:
+    shape = wanted.settings.grid or (protocol.quick_shape if wanted.preset == "quick" else None)
+    return protocol.at(shape) if shape else protocol
+
+
+def rows(registry: Registry, wanted: Wanted) -> list[tuple[Chosen[Method], Chosen[MaskSource] | None]]:
+    """Every method with every mask source that it can use; the unregistered state is always among them, and first.
+
+    Raises:
+        RequestError: for a setting that no requested method has, or that does not fit.
+    """
+    methods = [_method(registry, name, wanted) for name in dict.fromkeys([BASELINE, *wanted.methods])]
+    _refuse_unknown_fields(registry, wanted)
+    return [(method, masks) for method in methods for masks in _sources(registry, method.instance, wanted)]
+
+
+def _method(registry: Registry, name: str, wanted: Wanted) -> Chosen[Method]:
+    kind = registry.load("method", name)
+    shared = wanted.settings.methods if name in wanted.methods else {}
+    overrides = {key: value for key, value in shared.items() if key in _field_names(kind)}
+    overrides |= wanted.settings.of_method.get(name, {})
+    return Chosen(registry.plugin("method", name), configure(kind, overrides))
+
+
+def _refuse_unknown_fields(registry: Registry, wanted: Wanted) -> None:
+    known = {key for name in wanted.methods for key in _field_names(registry.load("method", name))}
+    for key in wanted.settings.methods:
+        if key not in known:
+            owners = " or ".join(wanted.methods) if len(wanted.methods) < 4 else "the requested methods"
+            hints = {f"{prefix}.…" for prefix in ("task", "masks", "recipe")}
+            raise UnknownNameError(f"field of {owners}", key, known | hints)
+
+
+def _field_names(kind: type[Any]) -> set[str]:
+    return {f.name for f in fields(kind)}
+
+
+def _sources(registry: Registry, method: Method, wanted: Wanted) -> Iterator[Chosen[MaskSource] | None]:
+    if method.masks == "never":
+        yield None
+        return
+    usual = [DEFAULT_MASKS] if method.masks == "always" and DEFAULT_MASKS in registry.names("masks") else [NO_MASKS]
+    named = [name for name in wanted.masks if method.masks != "always" or name != NO_MASKS]
+    for name in named or usual:
+        if name == NO_MASKS:
+            yield None
+        else:
+            source: MaskSource = configure(registry.load("masks", name), wanted.settings.masks)
+            yield Chosen(registry.plugin("masks", name), source)
+
+
+def plans(registry: Registry, stage: Stage, wanted: Wanted, metrics: Mapping[str, Metric]) -> list[Plan]:
+    """A task's plans: every row, every seed; what is not trained runs once.
+
+    Raises:
+        RequestError: for a setting that does not fit.
+    """
+    return [
+        Plan(
+            task_name=stage.name,
+            task=stage.task,
+            protocol=stage.protocol,
+            data=stage.data,
+            folder=stage.folder,
+            method=method,
+            masks=masks,
+            recipe=recipe,
+            preset=wanted.preset,
+            budget_seconds=wanted.budget_seconds if recipe else None,
+            seed=seed,
+            device=wanted.device,
+            precision=usual_precision(wanted.device) if recipe else "float32",
+            metrics=metrics,
+            save_fields=wanted.save_fields,
+        )
+        for method, masks in rows(registry, wanted)
+        for recipe in [_recipe(method.instance, wanted)]
+        for seed in (wanted.seeds if recipe else wanted.seeds[:1])
+    ]
+
+
+def _recipe(method: Method, wanted: Wanted) -> Recipe | None:
+    if not isinstance(method, Trainable):
+        return None
+    return with_steps(with_settings(method.training(wanted.preset), wanted.settings.recipe), wanted.steps)
+
+
+def needs_default_masks(registry: Registry, wanted: Wanted) -> list[str]:
+    """The requested methods that get the default mask source because they cannot do without one."""
+    if any(name != NO_MASKS for name in wanted.masks) or DEFAULT_MASKS not in registry.names("masks"):
+        return []
+    return [name for name in wanted.methods if registry.load("method", name).masks == "always"]

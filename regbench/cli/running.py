@@ -1,0 +1,188 @@
+"""What `regbench run` does, once its words are read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from regbench.api import Preset
+from regbench.cli.console import err, out
+from regbench.cli.errors import FAILED, INTERRUPTED, OK, WRONG_REQUEST
+from regbench.cli.plans import (
+    BASELINE,
+    DEFAULT_MASKS,
+    Stage,
+    Wanted,
+    names_of,
+    needs_default_masks,
+    plans,
+    rows,
+    stage,
+    usable_metrics,
+)
+from regbench.cli.progress import BarProgress, LineProgress, clock
+from regbench.cli.settings import read_budget, read_folders, read_settings
+from regbench.engine import Plan, Progress
+from regbench.engine import run as run_plan
+from regbench.engine.devices import resolve_device
+from regbench.errors import BadValueError, RequestError, RunError
+from regbench.leaderboard import boards, measured, renderable
+from regbench.leaderboard.board import board_key
+from regbench.registry import Registry
+from regbench.results import RunRecord, Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """The options of `regbench run` as they were given."""
+
+    tasks: Sequence[str]
+    methods: Sequence[str]
+    masks: Sequence[str]
+    data: Sequence[str]
+    protocol: str | None
+    preset: Preset
+    steps: int | None
+    budget: str | None
+    seeds: Sequence[int]
+    settings: Sequence[str]
+    device: str
+    runs: Path
+    save_fields: bool
+    force: bool
+    plugins: Sequence[Path]
+
+
+@dataclass
+class Outcome:
+    """What has come of an order so far."""
+
+    records: list[RunRecord] = field(default_factory=list)
+    status: int = OK
+
+    def worsen(self, status: int) -> None:
+        """A wrong request outweighs a failure, which outweighs success."""
+        self.status = max(self.status, status)
+
+
+def carry_out(order: Order) -> int:
+    """Check everything that was asked for, run it all, print the boards; the exit status."""
+    registry = Registry(order.plugins)
+    outcome = Outcome()
+    wanted = _wanted(order, registry, outcome)
+    rows(registry, wanted)
+    metrics, broken = usable_metrics(registry)
+    for sentence in broken:
+        _complain(sentence)
+    outcome.worsen(FAILED if broken else OK)
+    _announce(registry, wanted)
+    try:
+        for name in wanted.tasks:
+            try:
+                here = stage(registry, name, wanted)
+                todo = plans(registry, here, wanted, metrics)
+            except RequestError as error:
+                if len(wanted.tasks) == 1:
+                    raise
+                _complain(f"{name}: {error}")
+                outcome.worsen(WRONG_REQUEST)
+            else:
+                _announce_stage(here)
+                _run_all(todo, order, outcome)
+    except KeyboardInterrupt:
+        err().print("Interrupted. The same command goes on from the last checkpoint.")
+        return INTERRUPTED
+    _print_boards(Store(order.runs), outcome.records)
+    return outcome.status
+
+
+def _wanted(order: Order, registry: Registry, outcome: Outcome) -> Wanted:
+    if order.steps is not None and order.budget is not None:
+        raise BadValueError("--steps and --budget exclude each other; give one of them.")
+    tasks, broken_tasks = names_of(registry, "task", order.tasks)
+    methods, broken_methods = names_of(registry, "method", order.methods)
+    for sentence in [*broken_tasks, *broken_methods]:
+        _complain(sentence)
+        outcome.worsen(FAILED)
+    return Wanted(
+        tasks=tasks,
+        methods=methods,
+        masks=order.masks,
+        folders=read_folders(order.data, tasks),
+        protocol=order.protocol,
+        preset=order.preset,
+        steps=order.steps,
+        budget_seconds=read_budget(order.budget) if order.budget is not None else None,
+        seeds=order.seeds,
+        settings=read_settings(order.settings, methods),
+        device=resolve_device(order.device),
+        save_fields=order.save_fields,
+    )
+
+
+def _announce(registry: Registry, wanted: Wanted) -> None:
+    defaulted = needs_default_masks(registry, wanted)
+    if defaulted:
+        _tell(f"{', '.join(defaulted)} needs masks; taking those of '{DEFAULT_MASKS}' (--masks NAME for others).")
+
+
+def _announce_stage(here: Stage) -> None:
+    protocol = here.protocol
+    scans = f"real scans in {here.folder}" if here.data == "real" else "phantoms (no --data given): synthetic scans"
+    shape = "×".join(str(n) for n in protocol.grid.shape)
+    out().print(f"[bold]{here.task.card.title}[/bold] on {scans}", highlight=False, soft_wrap=True)
+    _tell(f"protocol {protocol.name}: {len(protocol.train_pairs)} training pairs, {len(protocol.test_pairs)} test "
+          f"pairs, {shape} voxels")  # fmt: skip
+
+
+def _run_all(todo: Sequence[Plan], order: Order, outcome: Outcome) -> None:
+    store = Store(order.runs)
+    for place, plan in enumerate(todo, 1):
+        seed = f", seed {plan.seed}" if plan.recipe else ""
+        _tell(f"{place}/{len(todo)} {plan.row}{seed}")
+        try:
+            record = run_plan(plan, store, _progress(), force=order.force)
+        except (RequestError, RunError) as error:
+            _complain(f"{plan.task_name}, {plan.row}: {error}")
+            outcome.worsen(WRONG_REQUEST if isinstance(error, RequestError) else FAILED)
+        else:
+            outcome.records.append(record)
+            outcome.worsen(_report(record, asked="all" not in order.methods))
+
+
+def _report(record: RunRecord, *, asked: bool) -> int:
+    """Say how a run ended; the status that stands for it."""
+    if record.status == "done":
+        seconds = sum(record.cost.wall_seconds.values())
+        _tell(f"    done in {clock(seconds)} (run {record.run_id[:8]})")
+        return OK
+    _complain(f"    {record.status}: {record.reason}")
+    return FAILED if record.status == "failed" or (asked and record.method.name != BASELINE) else OK
+
+
+def _progress() -> Progress:
+    console = err()
+    return BarProgress(console) if console.is_terminal else LineProgress(lambda line: typer.echo(line, err=True))
+
+
+def _print_boards(store: Store, records: Sequence[RunRecord]) -> None:
+    runs, faults = measured(store)
+    keys = {board_key(record) for record in records}
+    console: Console = out()
+    for board in boards(run for run in runs if board_key(run.record) in keys):
+        console.print("", renderable(board, brief=True))
+    for fault in faults:
+        _complain(fault)
+    if keys:
+        console.print(f"\nRecords: {store.root}. How sure the differences are and how each row was made: "
+                      "regbench leaderboard", style="dim", highlight=False)  # fmt: skip
+
+
+def _tell(line: str) -> None:
+    out().print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
+
+
+def _complain(sentence: str) -> None:
+    err().print(sentence, style="yellow", highlight=False, markup=False, soft_wrap=True)

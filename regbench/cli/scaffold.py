@@ -1,0 +1,63 @@
+"""Fill in the templates of `regbench new`."""
+
+import keyword
+import re
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from string import Template
+
+from regbench import __version__
+from regbench.data import replacing_folder, write_text
+from regbench.errors import BadValueError, StorageError
+from regbench.registry import Registry
+
+_SUFFIX = ".template"
+
+
+def write_method(name: str, folder: Path) -> Path:
+    """Write a package with one method.
+
+    Args:
+        name: the method's name.
+        folder: where the package's folder is made, under the method's name.
+
+    Returns:
+        The package's folder.
+
+    Raises:
+        BadValueError: for a name that cannot be used, or is taken.
+        StorageError: if the folder exists.
+    """
+    _check_name(name)
+    target = folder / name
+    if target.exists():
+        raise StorageError(f"{target} exists; choose another name or another --dir.")
+    module = name.replace("-", "_")
+    words = {
+        "name": name,
+        "module": module,
+        "package": f"regbench_{module}",
+        "cls": "".join(part.capitalize() for part in name.split("-")),
+        "version": ".".join(__version__.split(".")[:2]),
+    }
+    with replacing_folder(target) as temporary:
+        _fill(files("regbench.cli").joinpath("templates", "method"), temporary, words)
+    return target
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or keyword.iskeyword(name):
+        raise BadValueError(f"A method's name is lower case with hyphens, such as my-method, not '{name}'.")
+    if name in Registry().names("method"):
+        raise BadValueError(f"There is a method called '{name}' already; choose another name.")
+
+
+def _fill(template: Traversable, target: Path, words: dict[str, str]) -> None:
+    for item in template.iterdir():
+        path = target / Template(item.name.removesuffix(_SUFFIX)).substitute(words)
+        if item.is_dir():
+            path.mkdir(parents=True, exist_ok=True)
+            _fill(item, path, words)
+        elif item.name.endswith(_SUFFIX):
+            write_text(path, Template(item.read_text(encoding="utf-8")).substitute(words))

@@ -1,0 +1,66 @@
+"""How a fault becomes a sentence."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+from regbench.api import Card
+from regbench.errors import RequestError
+from regbench.registry import Kind, Registry, configuration
+
+P = TypeVar("P")
+
+
+def instance_of(kind: Kind, plugin: Any) -> Any:
+    """The plugin at its defaults, unless it is an instance already.
+
+    Args:
+        kind: of the plugin.
+        plugin: its class, an instance, or its name in the registry.
+
+    Raises:
+        UnknownNameError, PluginError: for a name that cannot be had.
+    """
+    if isinstance(plugin, str):
+        plugin = Registry().load(kind, plugin)
+    return plugin() if isinstance(plugin, type) else plugin
+
+
+def gather(checks: Iterable[tuple[str, Callable[[], Iterable[str]]]]) -> list[str]:
+    """The faults of several checks; one that raises is a fault, but a wrong request is handed on.
+
+    Args:
+        checks: what each does, as it would follow "while ", and the check.
+    """
+    faults: list[str] = []
+    for doing, check in checks:
+        try:
+            faults += check()
+        except RequestError:
+            raise
+        except Exception as error:
+            said = " ".join(str(error).split())
+            faults.append(f"It raised {type(error).__name__} while {doing}: {said}")
+    return list(dict.fromkeys(faults))
+
+
+def card_faults(plugin: Any) -> Iterator[str]:
+    """Faults of a plugin's card and of its form."""
+    name = type(plugin).__name__
+    card = getattr(type(plugin), "card", None)
+    if not isinstance(card, Card):
+        yield f"{name} has no card: expected a class attribute `card` of type regbench.api.Card."
+    else:
+        for field in ("title", "summary"):
+            if not getattr(card, field).strip():
+                yield f"The card of {name} has no {field}."
+        if card.citation.strip() and not card.citation.lstrip().startswith("@"):
+            yield f"The citation on the card of {name} is no BibTeX entry: it does not begin with @."
+    if not dataclasses.is_dataclass(plugin) or not getattr(type(plugin), "__dataclass_params__").frozen:  # noqa: B009
+        yield f"{name} is no frozen dataclass, whose fields are its configuration; write @dataclass(frozen=True)."
+        return
+    try:
+        json.dumps(configuration(plugin))
+    except (TypeError, ValueError) as error:
+        yield f"The configuration of {name} cannot be written to a record: {error}."

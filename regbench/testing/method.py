@@ -1,0 +1,113 @@
+"""The contract of a method."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from regbench.api import Field, Method, Pair, Shape, Trainable, Volume
+from regbench.testing import scenes
+from regbench.testing.answers import direction_faults, field_faults
+from regbench.testing.faults import card_faults, gather, instance_of
+from regbench.testing.trainable import Subject, trainable_checks
+
+_ODD_SHAPES: tuple[Shape, ...] = ((19, 23, 13), (33, 16, 5))
+_SHIFT = 2.0
+
+Register = Callable[[Pair], Field]
+
+
+def check_method(method: str | type[Method] | Method) -> list[str]:
+    """The faults of a method, one sentence each.
+
+    Looked at: the card and the fields; shape, type and finiteness of the field; that the scans are not written to; that
+    the same pair gives the same field, whatever was registered before; that any size works; sign and axes, by a known
+    shift on a grid with three different sizes and spacings. For a trainable method also: a start near the identity,
+    finite and differentiable losses that all have a weight, the direction in which they pull, autocast, and that
+    weights come back as they were saved.
+
+    Args:
+        method: its class, an instance, or its name in the registry.
+
+    Raises:
+        RequestError: if it cannot be set up here, e.g. because a program or a file that it needs is missing.
+    """
+    one: Method = instance_of("method", method)
+    faults = gather([("its card was read", partial(card_faults, one)), ("`masks` was read", partial(_mask_use, one))])
+    if faults:
+        return faults
+    subject = Subject(one) if isinstance(one, Trainable) else None
+    register: Register = subject.register if subject else one.register
+    checks: list[tuple[str, Callable[[], Iterator[str]]]] = [
+        ("it registered a pair", partial(_one_pair, one, register)),
+        ("it registered one pair after another", partial(_order, one, register)),
+    ]
+    for shape in _ODD_SHAPES:
+        said = f"it registered a pair of {_times(shape)} voxels"
+        checks.append((said, partial(_any_size, one, register, shape)))
+    checks += trainable_checks(subject) if subject else [("it registered a shifted ball", partial(_sign, one))]
+    return gather(checks)
+
+
+def _mask_use(method: Method) -> Iterator[str]:
+    if method.masks not in ("never", "training", "always"):
+        yield f"`masks` is {method.masks!r}; expected 'never', 'training' or 'always'."
+    elif method.masks == "training" and not isinstance(method, Trainable):
+        yield "`masks` is 'training', but nothing is trained: the method is not Trainable."
+
+
+def _pair(method: Method, shape: Shape, seed: int = 0) -> Pair:
+    return scenes.unlike(shape, masks=method.masks == "always", seed=seed)
+
+
+def _one_pair(method: Method, register: Register) -> Iterator[str]:
+    pair = _pair(method, scenes.SHAPE)
+    before = [volume.data.clone() for volume in _volumes(pair)]
+    said = method.skip(pair)
+    if said is not None:
+        yield f"It skips an ordinary pair of {_times(scenes.SHAPE)} voxels: {said}"
+        return
+    field = register(pair)
+    yield from field_faults(field, pair)
+    if any(not torch.equal(a, volume.data) for a, volume in zip(before, _volumes(pair), strict=True)):
+        yield "It wrote to the scans or masks that it was given; work on a copy."
+    if isinstance(field, Field) and not torch.equal(field.displacement, register(pair).displacement):
+        yield "The same pair registered twice gives two fields; seed what is random."
+
+
+def _order(method: Method, register: Register) -> Iterator[str]:
+    first, second = _pair(method, scenes.SHAPE, 1), _pair(method, scenes.SHAPE, 2)
+    alone = register(second).displacement.clone()
+    register(first)
+    if not torch.equal(alone, register(second).displacement):
+        yield "A pair's field depends on what was registered before it; keep nothing from pair to pair."
+
+
+def _any_size(method: Method, register: Register, shape: Shape) -> Iterator[str]:
+    pair = _pair(method, shape)
+    if method.skip(pair) is None:
+        yield from field_faults(register(pair), pair)
+
+
+def _sign(method: Method) -> Iterator[str]:
+    """A method that moves anything moves a ball the right way along the right axis."""
+    for axis in range(3):
+        scene = scenes.ball(scenes.SHAPE, scenes.along(axis, _SHIFT), masks=method.masks == "always")
+        mean = _mean_on_ball(method.register(scene), scene)
+        yield from direction_faults(mean, axis, "The field")
+
+
+def _mean_on_ball(field: Field, pair: Pair) -> Float[Tensor, " 3"]:
+    """The mean displacement where there is something to see."""
+    weight = pair.fixed.data / pair.fixed.data.sum()
+    return (field.displacement * weight).sum((1, 2, 3))
+
+
+def _volumes(pair: Pair) -> list[Volume]:
+    return [volume for volume in (pair.fixed, pair.moving, pair.fixed_mask, pair.moving_mask) if volume is not None]
+
+
+def _times(shape: Shape) -> str:
+    return "×".join(str(n) for n in shape)

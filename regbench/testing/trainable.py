@@ -1,0 +1,190 @@
+"""The contract of a trainable method: its network, its losses, its recipe."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from regbench.api import Batch, Field, Pair, Preset, Setting, Trainable
+from regbench.testing import scenes
+from regbench.testing.answers import direction_faults
+
+Check = tuple[str, Callable[[], Iterator[str]]]
+
+_NEARLY_NOTHING = 0.1
+_STEP = 1e-3
+_SHIFT = 1.0
+_PRESETS: tuple[Preset, ...] = ("quick", "paper")
+
+
+class Subject:
+    """A trainable method with networks that have made one step, so that their fields are not all zero."""
+
+    def __init__(self, method: Trainable) -> None:
+        """Networks are made when they are first needed, and kept."""
+        self.method = method
+        self._networks: dict[Setting, nn.Module] = {}
+
+    def fresh(self, setting: Setting, seed: int = 0) -> nn.Module:
+        """A new network in evaluation mode; the caller's random numbers are left alone."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return self.method.network(setting).eval()
+
+    def stirred(self, pair: Pair) -> nn.Module:
+        """The network of a pair's setting, after one step on it."""
+        if pair.setting not in self._networks:
+            network = self.fresh(pair.setting)
+            move(network, self.gradient(network, pair.batch()))
+            self._networks[pair.setting] = network
+        return self._networks[pair.setting]
+
+    def register(self, pair: Pair) -> Field:
+        """The field of a network that has made one step."""
+        return self.method.predict(self.stirred(pair), pair)
+
+    def total(self, network: nn.Module, batch: Batch) -> Float[Tensor, ""]:
+        """The weighted loss."""
+        weights = self.method.training("quick").weights
+        terms = self.method.losses(network, batch)
+        return torch.stack([weights[name] * value.float() for name, value in terms.items() if name in weights]).sum()
+
+    def gradient(self, network: nn.Module, batch: Batch) -> list[Tensor | None]:
+        """The gradient of the weighted loss by every parameter; None for one that it does not depend on."""
+        parameters = [p for p in network.parameters() if p.requires_grad]
+        return list(torch.autograd.grad(self.total(network, batch), parameters, allow_unused=True))
+
+    def pair(self, masks: bool | None = None, seed: int = 0) -> Pair:
+        """An ordinary pair, with masks if the method cannot do without, or as asked for."""
+        return scenes.unlike(scenes.SHAPE, masks=self.method.masks == "always" if masks is None else masks, seed=seed)
+
+
+def move(network: nn.Module, gradient: list[Tensor | None], step: float = _STEP) -> None:
+    """One step down the gradient; no parameter moves by more than `step`."""
+    largest = max((float(g.abs().max()) for g in gradient if g is not None), default=0.0)
+    if largest == 0:
+        return
+    with torch.no_grad():
+        for parameter, g in zip((p for p in network.parameters() if p.requires_grad), gradient, strict=True):
+            if g is not None:
+                parameter.sub_(g, alpha=step / largest)
+
+
+def trainable_checks(subject: Subject) -> list[Check]:
+    """What is looked at beyond what every method is."""
+    return [
+        ("a new network registered a pair", partial(_start, subject)),
+        ("its losses were computed", partial(_losses, subject)),
+        ("its losses were computed for a batch of two", partial(_batch_of_two, subject)),
+        ("its losses were computed under autocast", partial(_autocast, subject)),
+        ("it was trained on a shifted scan", partial(_direction, subject)),
+        ("its weights were saved and loaded", partial(_weights, subject)),
+    ]
+
+
+def _recipe_faults(subject: Subject, terms: Iterable[str]) -> Iterator[str]:
+    for preset in _PRESETS:
+        recipe = subject.method.training(preset)
+        if recipe.steps is not None and recipe.steps < 1:
+            yield f"The recipe of the preset {preset} has {recipe.steps} steps."
+        for name in terms:
+            if name not in recipe.weights:
+                yield f"The loss term '{name}' has no weight in the recipe of the preset {preset}."
+
+
+def _start(subject: Subject) -> Iterator[str]:
+    pair = subject.pair()
+    largest = float(subject.method.predict(subject.fresh(pair.setting), pair).displacement.abs().max())
+    if not largest <= _NEARLY_NOTHING:
+        yield (
+            f"A new network moves by up to {largest:.2g} voxels; it has to start near the identity "
+            f"(at most {_NEARLY_NOTHING}): give its last layer small weights."
+        )
+
+
+def _losses(subject: Subject) -> Iterator[str]:
+    with_masks = {"never": [False], "training": [False, True], "always": [True]}[subject.method.masks]
+    for masks in with_masks:
+        batch = subject.pair(masks).batch()
+        kept = [batch.fixed.clone(), batch.moving.clone()]
+        network = subject.fresh(batch.setting)
+        terms = subject.method.losses(network, batch)
+        yield from _term_faults(terms)
+        yield from _recipe_faults(subject, terms)
+        yield from _gradient_faults(subject.gradient(network, batch))
+        if not (torch.equal(kept[0], batch.fixed) and torch.equal(kept[1], batch.moving)):
+            yield "The losses wrote to the batch; work on a copy."
+
+
+def _term_faults(terms: Mapping[str, Tensor]) -> Iterator[str]:
+    if not terms:
+        yield "`losses` gave no term."
+    for name, value in terms.items():
+        if not isinstance(value, Tensor) or value.shape != ():
+            yield f"The loss term '{name}' is no scalar tensor."
+        elif not torch.isfinite(value):
+            yield f"The loss term '{name}' is {float(value)}."
+
+
+def _gradient_faults(gradient: list[Tensor | None]) -> Iterator[str]:
+    found = [g for g in gradient if g is not None]
+    if not found or not any(bool(g.any()) for g in found):
+        yield "The losses have no gradient by any parameter: nothing would be learnt."
+    if any(not torch.isfinite(g).all() for g in found):
+        yield "The gradient of the losses is not finite everywhere."
+
+
+def _batch_of_two(subject: Subject) -> Iterator[str]:
+    one, other = subject.pair(seed=1).batch(), subject.pair(seed=2).batch()
+    both = Batch(
+        fixed=torch.cat([one.fixed, other.fixed]),
+        moving=torch.cat([one.moving, other.moving]),
+        fixed_mask=_joined(one.fixed_mask, other.fixed_mask),
+        moving_mask=_joined(one.moving_mask, other.moving_mask),
+        setting=one.setting,
+    )
+    network = subject.stirred(subject.pair())
+    yield from _term_faults(subject.method.losses(network, both))
+    with torch.no_grad():
+        alone, together = subject.method.displacement(network, one), subject.method.displacement(network, both)
+    if together.shape[0] != 2 or not torch.allclose(together[:1], alone, atol=1e-3):
+        yield "In a batch of two, the field of a pair depends on the other pair."
+
+
+def _joined(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    return None if one is None or other is None else torch.cat([one, other])
+
+
+def _autocast(subject: Subject) -> Iterator[str]:
+    batch = subject.pair().batch()
+    network = subject.stirred(subject.pair())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        terms = subject.method.losses(network, batch)
+        gradient = subject.gradient(network, batch)
+    yield from (f"Under autocast: {fault}" for fault in (*_term_faults(terms), *_gradient_faults(gradient)))
+
+
+def _direction(subject: Subject) -> Iterator[str]:
+    """One step of training on a shifted scan moves the field the right way along the right axis."""
+    masks = subject.method.masks == "always"
+    for axis in range(3):
+        pair = scenes.waves(scenes.SHAPE, scenes.along(axis, _SHIFT), masks=masks)
+        network = subject.fresh(pair.setting)
+        before = subject.method.predict(network, pair).displacement
+        move(network, subject.gradient(network, pair.batch()))
+        after = subject.method.predict(network, pair).displacement
+        yield from direction_faults((after - before).mean((1, 2, 3)), axis, "A step of training")
+
+
+def _weights(subject: Subject) -> Iterator[str]:
+    pair = subject.pair()
+    network = subject.stirred(pair)
+    stored = load(save({name: value.contiguous() for name, value in network.state_dict().items()}))
+    other = subject.fresh(pair.setting, seed=1)
+    other.load_state_dict(stored)
+    one, two = (subject.method.predict(n, pair).displacement for n in (network, other))
+    if not torch.equal(one, two):
+        yield "A network with saved weights gives another field; all that is learnt belongs in its state_dict."
