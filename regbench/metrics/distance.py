@@ -43,7 +43,7 @@ def squared_distances(
         the axes. Those beyond what is needed may be too large.
     """
     along_first = _along_first_axis(targets, spacing)
-    best: Num[np.ndarray, "n"] = along_first.ravel()[points]
+    best: np.ndarray = along_first.ravel()[points]
     places = np.unravel_index(points, targets.shape)
     done, reach = 0.0, FIRST_REACH * float(spacing[1:].min())
     while (bound := float(needed(best))) > done**2:
@@ -133,6 +133,6 @@ def _steps_along_first_axis(targets: Bool[np.ndarray, "i j k"], none: int) -> UI
     return steps
 
 
-def _far(dtype: np.dtype[Any]) -> float:
+def _far(dtype: np.dtype[Any]) -> int | float:
     """What stands for no target at all."""
     return {"u2": (MOST_STEPS + 1) ** 2, "u4": 1 << 30}.get(dtype.str[1:], math.inf)

@@ -1,6 +1,7 @@
 """Label maps as numpy arrays, and which labels of a pair are scored."""
 
 from collections.abc import Iterable
+from typing import SupportsFloat
 
 import numpy as np
 from jaxtyping import Float, Int, Num, UInt8
@@ -29,9 +30,7 @@ def as_array(labels: Num[Tensor, "i j k"] | Num[np.ndarray, "i j k"]) -> UInt8[n
     return array.astype(np.uint8)
 
 
-def joint_counts(
-    fixed: UInt8[np.ndarray, "i j k"], moved: UInt8[np.ndarray, "x y z"]
-) -> Int[np.ndarray, "{LABELS} {LABELS}"]:
+def joint_counts(fixed: UInt8[np.ndarray, "i j k"], moved: UInt8[np.ndarray, "x y z"]) -> Int[np.ndarray, "256 256"]:
     """How many voxels have label a in the fixed and label b in the moved map, for all a and b.
 
     Raises:
@@ -59,7 +58,7 @@ def scored(labels: Iterable[int], fixed: UInt8[np.ndarray, "i j k"], other: UInt
     return [label for label in checked(labels) if in_fixed[label] and in_other[label]]
 
 
-def counts(labels: UInt8[np.ndarray, "i j k"]) -> Int[np.ndarray, "{LABELS}"]:
+def counts(labels: UInt8[np.ndarray, "i j k"]) -> Int[np.ndarray, "256"]:
     """How many voxels have each label."""
     values = labels.ravel()
     foreground = values[values != 0]  # most voxels are background: counting them one by one takes longest
@@ -81,7 +80,7 @@ def checked(labels: Iterable[int]) -> list[int]:
     return numbers
 
 
-def checked_spacing(spacing_mm: Iterable[float]) -> Float[np.ndarray, "3"]:
+def checked_spacing(spacing_mm: Iterable[SupportsFloat]) -> Float[np.ndarray, "3"]:
     """Three spacings as float64.
 
     Raises:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from typing import SupportsFloat
 
 import torch
 from jaxtyping import Bool, Float
@@ -14,7 +15,7 @@ from regbench.metrics.labels import checked_spacing
 from regbench.spatial import compose, sample
 
 
-def tre_mm(u: Float[Tensor, "3 i j k"], landmarks: Landmarks, spacing_mm: Iterable[float]) -> float:
+def tre_mm(u: Float[Tensor, "3 i j k"], landmarks: Landmarks, spacing_mm: Iterable[SupportsFloat]) -> float:
     """Target registration error: the mean of `landmark_errors_mm`.
 
     Raises:
@@ -30,7 +31,7 @@ def tre_mm(u: Float[Tensor, "3 i j k"], landmarks: Landmarks, spacing_mm: Iterab
 
 
 def landmark_errors_mm(
-    u: Float[Tensor, "3 i j k"], landmarks: Landmarks, spacing_mm: Iterable[float]
+    u: Float[Tensor, "3 i j k"], landmarks: Landmarks, spacing_mm: Iterable[SupportsFloat]
 ) -> Float[Tensor, "m"]:
     """Distance in mm between x + u(x), for each landmark x of the fixed scan, and its counterpart in the moving scan.
 
@@ -55,7 +56,7 @@ def landmark_errors_mm(
 
 
 def inverse_consistency_mm(
-    u: Float[Tensor, "3 i j k"], v: Float[Tensor, "3 x y z"], spacing_mm: Iterable[float]
+    u: Float[Tensor, "3 i j k"], v: Float[Tensor, "3 x y z"], spacing_mm: Iterable[SupportsFloat]
 ) -> float:
     """Mean of |u∘v + v| in mm: how far a point is from its place after both fields have moved it.
 

@@ -8,6 +8,7 @@ distance is that to the nearest surface element of the other map.
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import SupportsFloat
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num, UInt8
@@ -30,7 +31,7 @@ def hd95(
     fixed: Num[Tensor, "i j k"] | Num[np.ndarray, "i j k"],
     moved: Num[Tensor, "x y z"] | Num[np.ndarray, "x y z"],
     labels: Iterable[int],
-    spacing_mm: Iterable[float],
+    spacing_mm: Iterable[SupportsFloat],
     *,
     moving: Num[Tensor, "a b c"] | Num[np.ndarray, "a b c"] | None = None,
 ) -> dict[int, float]:
@@ -58,7 +59,7 @@ def assd(
     fixed: Num[Tensor, "i j k"] | Num[np.ndarray, "i j k"],
     moved: Num[Tensor, "x y z"] | Num[np.ndarray, "x y z"],
     labels: Iterable[int],
-    spacing_mm: Iterable[float],
+    spacing_mm: Iterable[SupportsFloat],
     *,
     moving: Num[Tensor, "a b c"] | Num[np.ndarray, "a b c"] | None = None,
 ) -> dict[int, float]:
@@ -89,7 +90,7 @@ def _each_label(
     fixed: Num[Tensor, "i j k"] | Num[np.ndarray, "i j k"],
     moved: Num[Tensor, "x y z"] | Num[np.ndarray, "x y z"],
     labels: Iterable[int],
-    spacing_mm: Iterable[float],
+    spacing_mm: Iterable[SupportsFloat],
     moving: Num[Tensor, "a b c"] | Num[np.ndarray, "a b c"] | None,
 ) -> dict[int, float]:
     """Label → measure of its two surfaces."""

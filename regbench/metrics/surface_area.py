@@ -10,6 +10,7 @@ polygon that is not flat is divided into the triangles whose areas add up to mos
 import math
 from collections.abc import Iterable, Iterator
 from functools import cache
+from typing import SupportsFloat
 
 import numpy as np
 from jaxtyping import Float
@@ -25,7 +26,7 @@ MOST_TRIANGLES = 4
 CORNERS: tuple[Corner, ...] = tuple((code >> 2 & 1, code >> 1 & 1, code & 1) for code in range(8))
 
 
-def surface_areas(spacing_mm: Iterable[float]) -> Float[np.ndarray, "256"]:
+def surface_areas(spacing_mm: Iterable[SupportsFloat]) -> Float[np.ndarray, "256"]:
     """Area in mm² of the surface within a cell, by the cell's neighbourhood code.
 
     Args:
