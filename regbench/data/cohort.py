@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -53,6 +54,10 @@ class Cohort:
     sources: Mapping[str, Path] = field(default_factory=dict)
     fingerprint: str = ""
 
+    @cached_property
+    def _positions(self) -> Mapping[str, int]:
+        return {scan: position for position, scan in enumerate(self.ids)}
+
     @property
     def device(self) -> torch.device:
         """Where it is held."""
@@ -70,8 +75,8 @@ class Cohort:
             UnknownNameError: for a scan that is not of the cohort.
         """
         try:
-            return self.ids.index(scan)
-        except ValueError:
+            return self._positions[scan]
+        except KeyError:
             raise UnknownNameError("scan of the cohort", scan, self.ids) from None
 
     def image(self, scan: str) -> Volume:

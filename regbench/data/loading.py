@@ -116,11 +116,11 @@ def _entry_name(protocol: Protocol) -> str:
 
 
 def _protocol_scans(task: Task, folder: Path, protocol: Protocol) -> Mapping[str, Scan]:
-    """The protocol's scans in its order."""
+    """The protocol's scans in its order; the layout is checked at every call, since no fingerprint covers it."""
     scans, faults = found_scans(task, folder)
-    missing = missing_scans(protocol, scans, folder)
-    if missing:
-        raise DataError(check(task, folder, protocol) or faults + missing)
+    faults += missing_scans(protocol, scans, folder)
+    if faults:
+        raise DataError(check(task, folder, protocol) or faults)
     return {scan: scans[scan] for scan in (*protocol.train, *protocol.test)}
 
 

@@ -79,26 +79,26 @@ def canonical(stored: Stored, path: Path, kind: Kind) -> Volume:
     if not np.isfinite(stored.affine).all() or abs(np.linalg.det(stored.affine[:3, :3])) < 1e-9:
         raise DataError([f"{path} has an affine that cannot be inverted; write its orientation and spacing anew."])
     turn = turn_of(stored.affine)
-    values = as_labels(stored.array, path) if kind == "labels" else as_scan(stored.array, path)
-    turned = np.ascontiguousarray(turn_array(values, turn))
+    if kind == "labels":
+        turned = _in_c_order(turn_array(as_labels(stored.array, path), turn), np.dtype(np.uint8))
+    else:
+        turned = _in_c_order(turn_array(real_numbers(stored.array, path), turn), np.dtype(np.float32))
     affine = turn_affine(stored.affine, turn, stored.array.shape)
     i, j, k = turned.shape
     return Volume(torch.from_numpy(turned), Grid((i, j, k), affine))
 
 
-def as_scan(array: Array, path: Path) -> Array:
-    """Intensities as float32."""
+def real_numbers(array: Array, path: Path) -> Array:
+    """The array itself, if it holds one real number a voxel."""
     if array.dtype.kind not in "iufb":
         raise DataError([f"{path} holds {array.dtype} values; expected one real number a voxel."])
-    return array.astype(np.float32)
+    return array
 
 
 def as_labels(array: Array, path: Path) -> Array:
-    """Label numbers as unsigned 8 bit; what the scaling of a header rounds is put right."""
-    if array.dtype in (np.uint8, np.bool_):
-        return array.astype(np.uint8)
-    if array.dtype.kind not in "iufb":
-        raise DataError([f"{path} holds {array.dtype} values; expected label numbers."])
+    """Label numbers, in a type that unsigned 8 bit holds; what the scaling of a header rounds is put right."""
+    if real_numbers(array, path).dtype in (np.uint8, np.bool_):
+        return array
     rounded = np.rint(array) if array.dtype.kind == "f" else array
     with np.errstate(invalid="ignore"):  # infinity minus infinity; that does not fit either
         fits = (rounded >= 0) & (rounded <= 255) & (np.abs(array - rounded) <= _ROUNDING)
@@ -134,6 +134,15 @@ def nifti_bytes(array: Array, affine: Array, name: str) -> bytes:
     image.set_qform(affine, code="scanner")
     content: bytes = image.to_bytes()
     return deflated(content) if name.endswith(".gz") else content
+
+
+def _in_c_order(array: Array, dtype: np.dtype[Any]) -> Array:
+    """A copy with the last axis contiguous; plane by plane, since numpy walks through a whole transposition slowly."""
+    copy = np.empty(array.shape, dtype)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which the check tells
+        for plane in range(array.shape[1]):
+            copy[:, plane] = array[:, plane]
+    return copy
 
 
 def _view(content: bytes, path: Path) -> Stored:

@@ -400,3 +400,11 @@ def test_a_spoiled_folder_is_not_loaded_and_says_all_of_it(abdomen: Path) -> Non
     with pytest.raises(DataError) as caught:
         load_cohort(Abdomen(), abdomen, _phantom(Abdomen()).at((12, 10, 14)))
     assert len(caught.value.faults) == 2
+
+
+def test_a_contradiction_of_the_layout_stops_a_load_that_the_cache_could_serve(abdomen: Path) -> None:
+    small = _phantom(Abdomen()).at((12, 10, 14))
+    load_cohort(Abdomen(), abdomen, small)
+    ABDOMEN["a case in both lists"][0](abdomen)
+    with pytest.raises(DataError, match="in both training and test"):
+        load_cohort(Abdomen(), abdomen, small)
