@@ -39,6 +39,7 @@ class DSC(Metric):
     )
     unit = "%"
     higher_is_better = True
+    digits = 1
 
     def measure(self, case: Case) -> Mapping[int | None, float]:
         """Label → percent."""
