@@ -69,9 +69,9 @@ class Abdomen(Task):
 
     def phantom(self, folder: Path, *, cases: int, seed: int, shape: Shape) -> None:
         """Write synthetic patients."""
-        from regbench_tasks.phantom import abdomen  # the generator is needed only where a cohort is made
+        from regbench_tasks.phantom.abdomen import write  # the generator is needed only where a cohort is made
 
-        abdomen.write(folder, cases=cases, seed=seed, shape=shape)
+        write(folder, cases=cases, seed=seed, shape=shape)
 
 
 def _scan(folder: Path, case: str) -> Scan:

@@ -54,9 +54,9 @@ class Acdc(Task):
 
     def phantom(self, folder: Path, *, cases: int, seed: int, shape: Shape) -> None:
         """Write synthetic patients."""
-        from regbench_tasks.phantom import cardiac  # the generator is needed only where a cohort is made
+        from regbench_tasks.phantom.cardiac import write  # the generator is needed only where a cohort is made
 
-        cardiac.write(folder, cases=cases, seed=seed, shape=shape)
+        write(folder, cases=cases, seed=seed, shape=shape)
 
 
 def _frames(path: Path, faults: list[str]) -> dict[str, int]:
