@@ -32,6 +32,8 @@ class Design:
         shared_encoders: moving and fixed scans go through the same encoder, and so do their masks.
         one_hot: masks enter with a channel for each organ; otherwise as one channel that holds the label's number.
         composition: a level's field is composed with the coarser one; otherwise added to it.
+        finest: the finest level that has attention and a field of its own: 1 is full resolution, as the text has it; at
+            2 the field of half the resolution is upsampled.
         checkpointing: recompute activations in the backward pass.
     """
 
@@ -42,6 +44,7 @@ class Design:
     shared_encoders: bool = True
     one_hot: bool = True
     composition: bool = False
+    finest: int = 1
     checkpointing: bool = False
 
 
@@ -67,7 +70,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.levels = nn.ModuleList(_convolutions(a, b) for a, b in zip((inputs, *channels), channels, strict=False))
         # Tokens are read channel by channel of a voxel, and so are few channels in a convolution at their fastest.
-        self.to(memory_format=torch.channels_last_3d)
+        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     def forward(self, x: Float[Tensor, "b c i j k"]) -> list[Float[Tensor, "b _ _ _ _"]]:
         """The features, from the finest level to the coarsest."""
@@ -170,7 +173,7 @@ class PrototypeContourNetwork(nn.Module):
         copies = 1 if design.shared_encoders else 2
         self.image_encoders = nn.ModuleList(Encoder(1, design.channels) for _ in range(copies))
         self.mask_encoders = nn.ModuleList(Encoder(organs, design.channels) for _ in range(copies))
-        self.levels = nn.ModuleList(Level(channels, design) for channels in design.channels)
+        self.levels = nn.ModuleList(Level(channels, design) for channels in design.channels[design.finest - 1 :])
 
     def forward(
         self,
@@ -191,9 +194,8 @@ class PrototypeContourNetwork(nn.Module):
     ) -> Registered:
         """The displacement, and the features that the prototypes are made of."""
         shape = moving.shape[2:]
-        padded = [pad_to_multiple(x, 2 ** (LEVELS - 1)) for x in (moving, fixed, moving_mask, fixed_mask)]
-        images = self._encode(self.image_encoders, padded[0], padded[1])
-        masks = self._encode(self.mask_encoders, *(self._channels(x, moving.dtype) for x in padded[2:]))
+        images = self._encode(self.image_encoders, moving, fixed)
+        masks = self._encode(self.mask_encoders, *(self._channels(x, moving.dtype) for x in (moving_mask, fixed_mask)))
         displacement = self._coarse_to_fine(images, masks)
         return Registered(crop_to(displacement, shape), *(images[1], images[0]))
 
@@ -206,21 +208,31 @@ class PrototypeContourNetwork(nn.Module):
     def _encode(
         self, encoders: nn.ModuleList, moving: Float[Tensor, "b n i j k"], fixed: Float[Tensor, "b n i j k"]
     ) -> tuple[list[Tensor], list[Tensor]]:
+        moving, fixed = (pad_to_multiple(x, 2 ** (LEVELS - 1)) for x in (moving, fixed))
         return encoders[0](moving), encoders[-1](fixed)
 
     def _coarse_to_fine(
         self, images: tuple[list[Tensor], list[Tensor]], masks: tuple[list[Tensor], list[Tensor]]
     ) -> Float[Tensor, "b 3 i j k"]:
+        skipped = self.design.finest - 1
         displacement: Tensor | None = None
-        for number in reversed(range(LEVELS)):
+        for number in reversed(range(skipped, LEVELS)):
+            level = self.levels[number - skipped]
             moving, fixed = (features[number] for features in images)
             moving_mask, fixed_mask = (features[number] for features in masks)
             if displacement is None:
-                displacement = self.levels[number](moving, fixed, moving_mask, fixed_mask)
+                displacement = level(moving, fixed, moving_mask, fixed_mask)
                 continue
-            coarse = 2 * F.interpolate(displacement, scale_factor=2, mode="trilinear", align_corners=True)
+            coarse = _twice_as_fine(displacement)
             moving, moving_mask = warp(moving, coarse), warp(moving_mask, coarse)
-            fine = self.levels[number](moving, fixed, moving_mask, fixed_mask)
+            fine = level(moving, fixed, moving_mask, fixed_mask)
             displacement = compose(coarse, fine) if self.design.composition else coarse + fine
         assert displacement is not None  # noqa: S101 - there is at least one level
+        for _ in range(skipped):
+            displacement = _twice_as_fine(displacement)
         return displacement
+
+
+def _twice_as_fine(displacement: Float[Tensor, "b 3 i j k"]) -> Float[Tensor, "b 3 x y z"]:
+    """The same field at twice the resolution, in its voxels."""
+    return 2 * F.interpolate(displacement, scale_factor=2, mode="trilinear", align_corners=True)

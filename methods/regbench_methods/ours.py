@@ -42,6 +42,7 @@ class Ours(Trainable):
         shared_encoders: moving and fixed go through the same encoders.
         one_hot: masks enter with a channel for each organ, not as label numbers.
         composition: compose the fields of the levels instead of adding them.
+        finest: the finest level with attention and a field of its own: 1 is full resolution, as the text has it.
         checkpointing: recompute activations in the backward pass: less memory, more time, the same numbers.
         weights: a file of trained weights to start from.
     """
@@ -78,6 +79,7 @@ class Ours(Trainable):
     shared_encoders: bool = True
     one_hot: bool = True
     composition: bool = False
+    finest: Annotated[int, Field(ge=1, le=4)] = 1
     checkpointing: bool = False
     weights: Path | None = None
 
@@ -95,6 +97,7 @@ class Ours(Trainable):
             shared_encoders=self.shared_encoders,
             one_hot=self.one_hot,
             composition=self.composition,
+            finest=self.finest,
             checkpointing=self.checkpointing,
         )
         network = PrototypeContourNetwork(setting.labels, design)
