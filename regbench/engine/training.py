@@ -69,10 +69,29 @@ def train(
         seed=plan.seed,
         device=cohort.device,
         precision=plan.precision,
+        validations=validations(plan.steps, len(protocol.validation_pairs)),
         checkpoint_seconds=plan.checkpoint_seconds,
     )
     watched = cohort.labels is not None and len(protocol.validation_pairs) > 0
     return fit(network, losses, course, folder, progress, validate if watched else None)
+
+
+def validations(steps: int | None, pairs: int) -> int:
+    """How often to validate: every twentieth of the training, less often where that would be a sensible part of it.
+
+    To register a pair costs about a third of a training step on it; a twentieth of the training's cost is allowed. The
+    number depends on nothing that is measured, so that a resumed training validates at the same steps.
+
+    Args:
+        steps: of the training; None for a time budget, which validation is no part of.
+        pairs: registered at each validation.
+
+    >>> validations(95_000, 6), validations(200, 4), validations(10, 4), validations(None, 4)
+    (20, 7, 1, 10)
+    """
+    if steps is None:
+        return 10
+    return max(1, min(20, 3 * steps // (20 * max(1, pairs))))
 
 
 def flipped(batch: Batch, axes: tuple[int, ...]) -> Batch:
