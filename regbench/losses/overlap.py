@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from regbench.losses.warped_overlap import CLASSES, WarpedOverlap
+from regbench.errors import BadValueError
+from regbench.losses.warped_overlap import LABELS, OUTSIDE, WarpedOverlap
 from regbench.spatial.precision import at_least_float32
 
 
@@ -39,12 +40,17 @@ def warped_dice(
         moving_mask: (b, 1, i, j, k) label map.
         u: (b, 3, x, y, z) displacement in voxels.
         labels: the numbers that count; the mean is over those that either mask holds.
+
+    Raises:
+        BadValueError: for a label above 254.
     """
+    if not all(0 <= label < OUTSIDE for label in labels):
+        raise BadValueError(f"Labels that a Dice loss counts lie between 0 and {OUTSIDE - 1}; got {list(labels)}.")
     (u,) = at_least_float32(u)
     overlap, moved = WarpedOverlap.apply(fixed_mask[:, 0], moving_mask[:, 0], u)  # type: ignore[no-untyped-call]
-    fixed = torch.stack([torch.bincount(mask.flatten() + 1, minlength=CLASSES) for mask in fixed_mask.short()])
-    classes = torch.tensor(labels, dtype=torch.long, device=u.device) + 1
-    return _mean_over_present(overlap[:, classes], (fixed + moved)[:, classes]).to(u.dtype)
+    fixed = torch.stack([torch.bincount(mask.flatten(), minlength=LABELS) for mask in fixed_mask])
+    counted = torch.tensor(labels, dtype=torch.long, device=u.device)
+    return _mean_over_present(overlap[:, counted], (fixed + moved)[:, counted]).to(u.dtype)
 
 
 def _mean_over_present(overlap: Float[Tensor, "b c"], total: Float[Tensor, "b c"]) -> Float[Tensor, ""]:

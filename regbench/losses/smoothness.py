@@ -28,33 +28,33 @@ def gradient_penalty(u: Float[Tensor, "b 3 i j k"]) -> Float[Tensor, ""]:
 
 
 class _GradientPenalty(torch.autograd.Function):
+    """The gradient is made along with the value, while the differences are in the cache."""
+
     @staticmethod
     def forward(ctx: Any, u: Tensor) -> Tensor:
-        ctx.save_for_backward(u)
-        weights = _weights(u)
+        gradient = torch.zeros(u.shape, dtype=u.dtype, device=u.device) if ctx.needs_input_grad[0] else None
+        targets = [None] * u.shape[0] * 3 if gradient is None else gradient.flatten(0, 1).flatten(1)
+        weights = [1 / (3 * max(1, u.numel() // n * (n - 1))) for n in u.shape[2:]]
+        squares: tuple[list[Tensor], ...] = ([], [], [])
+        for volume, target in zip(u.flatten(0, 1), targets, strict=True):
+            for axis, start, step, difference in _differences(volume.contiguous()):
+                squares[axis].append(torch.dot(difference, difference))
+                if target is not None:
+                    stop = start + difference.numel()
+                    target[start + step : stop + step].add_(difference, alpha=2 * weights[axis])
+                    target[start:stop].sub_(difference, alpha=2 * weights[axis])
+        ctx.save_for_backward(gradient)
         total = torch.zeros((), dtype=torch.float64, device=u.device)
-        for volume in u.flatten(0, 1):
-            for axis, _, _, difference in _differences(volume.contiguous()):
-                total += weights[axis] * torch.dot(difference, difference)
+        for weight, terms in zip(weights, squares, strict=True):
+            total += weight * torch.stack(terms).sum(dtype=torch.float64) if terms else 0
         return total.to(u.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (u,) = ctx.saved_tensors
-        weights = _weights(u)
-        out = torch.zeros(u.shape, dtype=u.dtype, device=u.device)
-        for volume, target in zip(u.flatten(0, 1), out.flatten(0, 1).flatten(1), strict=True):
-            for axis, start, step, difference in _differences(volume.contiguous()):
-                stop = start + difference.numel()
-                target[start + step : stop + step].add_(difference, alpha=2 * weights[axis])
-                target[start:stop].sub_(difference, alpha=2 * weights[axis])
-        return out.mul_(gradient)
-
-
-def _weights(u: Tensor) -> list[float]:
-    """What a squared difference along each axis counts."""
-    return [1 / (3 * max(1, u.numel() // n * (n - 1))) for n in u.shape[2:]]
+        own: Tensor
+        (own,) = ctx.saved_tensors
+        return own * gradient
 
 
 def _differences(volume: Tensor) -> Iterator[tuple[int, int, int, Tensor]]:

@@ -13,11 +13,13 @@ from torch.autograd.function import once_differentiable
 
 from regbench.spatial.trilinear import PaddedVolume, cell_slopes
 
-CLASSES = 257
-"""Class 0 is what lies outside the label map, class n + 1 is label n."""
+LABELS = 256
 
-MIXED = CLASSES
-"""Stands for a cell whose corners are not of one class."""
+OUTSIDE = 255
+"""What lies outside the moving mask: label 255 itself cannot be counted."""
+
+MIXED = 254
+"""Stands for a cell whose corners are not of one label. Cells of label 254 go with them: that is slower, not wrong."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,8 @@ class _Mixed:
     Attributes:
         place: (n,) flat indices of the points.
         fractions: three of (n,): where the points lie within their cells.
-        corners: (8, n) int16: the classes at the corners.
-        fixed: (n,) int16: the classes of the fixed mask at the points.
+        corners: (8, n) uint8: the labels at the corners.
+        fixed: (n,) uint8: the labels of the fixed mask at the points.
     """
 
     place: Tensor
@@ -38,7 +40,7 @@ class _Mixed:
 
 
 class WarpedOverlap(torch.autograd.Function):
-    """Masks (b, x, y, z) and (b, i, j, k), displacement (b, 3, x, y, z) → Σ f·m and Σ m for all classes, (b, 257) each.
+    """Masks (b, x, y, z) and (b, i, j, k), displacement (b, 3, x, y, z) → Σ f·m and Σ m for all labels, (b, 256) each.
 
     f is the one-hot fixed mask, m the trilinearly warped one-hot moving mask; both sums are differentiable in the
     displacement, of which nothing is kept for the backward but where the mixed cells are.
@@ -46,11 +48,10 @@ class WarpedOverlap(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, fixed: Tensor, moving: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
-        overlaps, totals = u.new_zeros(2, u.shape[0], CLASSES, dtype=torch.float64)
-        ctx.mixed = []
-        ctx.field = u.new_empty(0), u.shape
+        overlaps, totals = u.new_zeros(2, u.shape[0], LABELS, dtype=torch.float64)
+        ctx.like, ctx.shape, ctx.mixed = u.new_empty(0), u.shape, []
         for item in range(u.shape[0]):
-            mixed = _count(_classes(fixed[item]).flatten(), moving[item], u[item], overlaps[item], totals[item])
+            mixed = _count(fixed[item].flatten(), moving[item], u[item], overlaps[item], totals[item])
             _interpolate(mixed, overlaps[item], totals[item])
             ctx.mixed.append(mixed)
         return overlaps, totals
@@ -58,52 +59,48 @@ class WarpedOverlap(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, for_overlaps: Tensor, for_totals: Tensor) -> tuple[None, None, Tensor]:  # noqa: D102
-        like, shape = ctx.field
-        gradient = like.new_zeros(shape)
+        gradient = ctx.like.new_zeros(ctx.shape)
         for item, mixed in enumerate(ctx.mixed):
-            agreement, membership = (table[item].to(like.dtype) for table in (for_overlaps, for_totals))
+            agreement, membership = (table[item].to(gradient.dtype) for table in (for_overlaps, for_totals))
             corners = torch.stack([membership.index_select(0, corner.int()) for corner in mixed.corners])
             corners.add_(agreement.index_select(0, mixed.fixed.int()) * (mixed.corners == mixed.fixed))
             slopes = cell_slopes(corners[0::2], corners[1::2], mixed.fractions)
             for axis, slope in zip(gradient[item].flatten(1), slopes, strict=True):
-                axis.index_copy_(0, mixed.place, slope)
+                axis.scatter_(0, mixed.place, slope)
         return None, None, gradient
 
 
-def _classes(mask: Tensor) -> Tensor:
-    return mask.to(torch.int16) + 1
-
-
 def _count(fixed: Tensor, moving: Tensor, u: Tensor, overlap: Tensor, total: Tensor) -> _Mixed:
-    """Adds the points whose cells are of one class to the sums, and finds the others."""
-    volume = PaddedVolume(_classes(moving)[None])
+    """Adds the points whose cells are of one label to the sums, and finds the others."""
+    volume = PaddedVolume(moving[None], OUTSIDE)
     views = volume.corners(volume.flat[0])
-    cell_classes = _cell_classes(volume.flat[0], views)
+    cell_labels = _cell_labels(volume.flat[0], views)
+    cells = torch.empty_like(fixed)
     plane = u[0, 0].numel()
     parts = []
     for at in volume.locate(u, relative=True):
-        start = at.planes.start * plane
-        here = fixed[start : at.planes.stop * plane]
-        cells = cell_classes.index_select(0, at.corner)
-        total += torch.bincount(cells, minlength=CLASSES + 1)[:CLASSES]
-        overlap += torch.bincount(cells[cells == here], minlength=CLASSES)
-        found = (cells == MIXED).nonzero()[:, 0]
+        block = slice(at.planes.start * plane, at.planes.stop * plane)
+        torch.index_select(cell_labels, 0, at.corner, out=cells[block])
+        found = (cells[block] == MIXED).nonzero()[:, 0]
         corner = at.corner.index_select(0, found)
         corners = torch.stack([view.index_select(0, corner) for view in views])
         fractions = [fraction.index_select(0, found) for fraction in at.fractions]
-        parts.append((found + start, *fractions, corners, here.index_select(0, found)))
-    place, fi, fj, fk, corners, classes = (torch.cat(part, -1) for part in zip(*parts, strict=True))
-    return _Mixed(place, (fi, fj, fk), corners, classes)
+        parts.append((found + block.start, *fractions, corners, fixed[block].index_select(0, found)))
+    total += torch.bincount(cells, minlength=LABELS)
+    overlap += torch.bincount(cells.masked_fill_(cells != fixed, OUTSIDE), minlength=LABELS)
+    total[MIXED] = overlap[MIXED] = 0
+    place, fi, fj, fk, corners, labels = (torch.cat(part, -1) for part in zip(*parts, strict=True))
+    return _Mixed(place, (fi, fj, fk), corners, labels)
 
 
-def _cell_classes(flat: Tensor, views: tuple[Tensor, ...]) -> Tensor:
-    """The class of each cell of a padded mask, by its lowest corner; MIXED where the corners differ."""
+def _cell_labels(flat: Tensor, views: tuple[Tensor, ...]) -> Tensor:
+    """The label of each cell of a padded mask, by its lowest corner; MIXED where the corners differ."""
     least = most = flat
     for axis in (1, 2, 4):  # views 1, 2 and 4 are one step along k, j, i
         step = flat.numel() - views[axis].numel()
         least = torch.minimum(least[:-step], least[step:])
         most = torch.maximum(most[:-step], most[step:])
-    return torch.where(least == most, least, MIXED)
+    return least.masked_fill_(least != most, MIXED)
 
 
 def _interpolate(mixed: _Mixed, overlap: Tensor, total: Tensor) -> None:
@@ -113,6 +110,6 @@ def _interpolate(mixed: _Mixed, overlap: Tensor, total: Tensor) -> None:
         weight = torch.ones_like(agreement)
         for bit, fraction in zip((4, 2, 1), mixed.fractions, strict=True):
             weight.mul_(fraction if number & bit else 1 - fraction)
-        total += torch.bincount(corner, weight, minlength=CLASSES)
+        total += torch.bincount(corner, weight, minlength=LABELS)
         agreement.add_(weight * (corner == mixed.fixed))
-    overlap += torch.bincount(mixed.fixed, agreement, minlength=CLASSES)
+    overlap += torch.bincount(mixed.fixed, agreement, minlength=LABELS)

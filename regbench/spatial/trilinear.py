@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from regbench.spatial.blocks import Workspace, plane_blocks
 
 MARGIN = 2
-"""Zeros around the image. Corners are clamped into them, so that no corner needs a test of its own."""
+"""Voxels around the image. Corners are clamped into them, so that no corner needs a test of its own."""
 
 EXACT_IN_FLOAT32 = 2**24
 
@@ -36,11 +36,11 @@ class Located:
 
 
 class PaddedVolume:
-    """The channels of one image, each flat, with a margin of zeros around it."""
+    """The channels of one image (c, i, j, k), each flat, with a margin of `outside` around it."""
 
-    def __init__(self, image: Tensor) -> None:
+    def __init__(self, image: Tensor, outside: int = 0) -> None:
         self.size = tuple(n + 2 * MARGIN for n in image.shape[1:])
-        padded = image.new_zeros(image.shape[0], *self.size)
+        padded = image.new_full((image.shape[0], *self.size), outside)
         self.inside(padded).copy_(image)
         self.flat = padded.flatten(1)
         self._corners = [self.corners(channel) for channel in self.flat]
