@@ -38,28 +38,35 @@ def _apart(first: str, other: str, protocol: Protocol) -> bool:
 def strays(examined: Sequence[Examined], protocol: Protocol) -> list[str]:
     """Scans that do not lie on the grid of those that they are registered with.
 
-    Frames of one patient share a grid. Scans of different patients that are registered with each other share one where
-    more than half of them do: they were aligned beforehand, and one that lies elsewhere lost its alignment.
+    Frames of one patient share a grid. Scans of different patients that are registered with each other share its shape,
+    spacing and directions where more than half of them do: they were aligned beforehand, voxel by voxel.
     """
     placed = {one.scan.id: one for one in examined if one.placement is not None}
     pairs = {(min(pair), max(pair)) for pair in protocol.train_pairs + protocol.test_pairs}
     within = sorted(pair for pair in pairs if patient_of(pair[0]) == patient_of(pair[1]) and {*pair} <= placed.keys())
-    faults = [_stray(placed[b], placed[a].placement, f"{placed[a].scan.image.name}, its patient's") for a, b in within]
-    across = [one for scan, one in placed.items() if any(scan in pair and pair not in within for pair in pairs)]
-    common = _common_placement([one.placement for one in across if one.placement is not None])
-    faults += [_stray(one, common, "most other scans, which share one grid") for one in across]
-    return [fault for fault in faults if fault]
+    faults = []
+    for first, second in within:
+        whose = f"{placed[first].scan.image.name}, its patient's"
+        faults += _stray(placed[second], placed[first].placement, whose, anywhere=False)
+    across = {scan for pair in pairs if patient_of(pair[0]) != patient_of(pair[1]) for scan in pair} & placed.keys()
+    aligned = [one for scan, one in placed.items() if scan in across]
+    common = _common_placement([one.placement for one in aligned if one.placement is not None])
+    for one in aligned:
+        faults += _stray(one, common, "most other scans, which share one grid", anywhere=True)
+    return faults
 
 
-def _stray(one: Examined, expected: Placement | None, whose: str) -> str:
-    difference = one.placement.difference(expected) if one.placement and expected else None
-    return f"{one.scan.image} disagrees with {whose}: {difference}." if difference else ""
+def _stray(one: Examined, expected: Placement | None, whose: str, *, anywhere: bool) -> list[str]:
+    if one.placement is None or expected is None:
+        return []
+    difference = one.placement.difference(expected, anywhere=anywhere)
+    return [f"{one.scan.image} disagrees with {whose}: {difference}."] if difference else []
 
 
 def _common_placement(placements: Sequence[Placement]) -> Placement | None:
-    """The placement that more than half have, if there is one."""
+    """One that more than half agree with, wherever they lie, if there is one."""
     for placement in placements:
-        if sum(map(placement.matches, placements)) * 2 > len(placements):
+        if sum(other.difference(placement, anywhere=True) is None for other in placements) * 2 > len(placements):
             return placement
     return None
 

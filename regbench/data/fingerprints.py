@@ -7,6 +7,7 @@ from pathlib import Path
 from regbench.api import Scan
 from regbench.data.inflate import read_inflated
 from regbench.data.parallel import every
+from regbench.errors import DataError
 
 
 def fingerprint(scans: Iterable[Scan]) -> str:
@@ -19,7 +20,7 @@ def fingerprint(scans: Iterable[Scan]) -> str:
         64 hexadecimal digits.
 
     Raises:
-        DataError: for the first file that is missing or damaged.
+        DataError: with every file that is missing or damaged.
     """
     files = [
         (f"{scan.id}:{role}", path)
@@ -28,9 +29,15 @@ def fingerprint(scans: Iterable[Scan]) -> str:
         if path is not None
     ]
     digests = every(_digest, [path for _, path in files])
+    faults = [fault for digest in digests if isinstance(digest, DataError) for fault in digest.faults]
+    if faults:
+        raise DataError(faults)
     lines = [f"{name}:{digest}\n" for (name, _), digest in zip(files, digests, strict=True)]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(read_inflated(path)).hexdigest()
+def _digest(path: Path) -> str | DataError:
+    try:
+        return hashlib.sha256(read_inflated(path)).hexdigest()
+    except DataError as error:
+        return error

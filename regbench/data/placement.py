@@ -34,8 +34,13 @@ class Placement:
         """Whether both hold the same points of the world, in whatever order they are stored."""
         return self.grid.matches(other.grid, _TOLERANCE * min(self.grid.spacing_mm))
 
-    def difference(self, other: "Placement") -> str | None:
-        """What this placement has and the other has not, in words; None if they match."""
+    def difference(self, other: "Placement", *, anywhere: bool = False) -> str | None:
+        """What this placement has and the other has not, in words; None if they match.
+
+        Args:
+            other: what is expected.
+            anywhere: the origins may differ.
+        """
         a, b = self.grid, other.grid
         if a.shape != b.shape:
             return f"its shape is {_times(a.shape)}, not {_times(b.shape)}"
@@ -44,13 +49,13 @@ class Placement:
         said = []
         if not np.allclose(a.spacing_mm, b.spacing_mm, rtol=1e-3):
             said.append(f"its spacing is {_times(a.spacing_mm)} mm, not {_times(b.spacing_mm)} mm")
-        if self.orientation != other.orientation:
+        if self.orientation != other.orientation and not anywhere:
             said.append(f"its orientation is {self.orientation}, not {other.orientation}")
         elif not np.allclose(_directions(a), _directions(b), atol=1e-3):
             said.append("its orientation is turned (the directions in its affine differ)")
-        if not said:
+        if not said and not anywhere:
             said.append(f"its origin lies {np.linalg.norm(a.affine[:3, 3] - b.affine[:3, 3]):.3g} mm away")
-        return " and ".join(said)
+        return " and ".join(said) or None
 
 
 def _directions(grid: Grid) -> npt.NDArray[np.float64]:

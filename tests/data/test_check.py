@@ -408,3 +408,13 @@ def test_a_contradiction_of_the_layout_stops_a_load_that_the_cache_could_serve(a
     ABDOMEN["a case in both lists"][0](abdomen)
     with pytest.raises(DataError, match="in both training and test"):
         load_cohort(Abdomen(), abdomen, small)
+
+
+def test_patients_may_lie_anywhere_in_the_world_as_long_as_their_voxels_are_aligned(abdomen: Path) -> None:
+    for file in (_image, _labels):
+        _change(file(abdomen, "0004"), _same, nib.load(file(abdomen, "0004")).affine + np.eye(4, k=3) * 40)
+    assert check(Abdomen(), abdomen) == []
+    for file in (_image, _labels):
+        _change(file(abdomen, "0004"), _same, _affine(file(abdomen, "0004"), 1, 1.5))
+    (fault,) = check(Abdomen(), abdomen)
+    assert "most other scans, which share one grid: its spacing is 3×6×2.5 mm, not 3×4×2.5 mm." in fault

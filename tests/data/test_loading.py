@@ -290,3 +290,14 @@ def test_the_real_abdomens_load_at_the_quick_shape(abdomen_ct_folder: Path, tmp_
     assert cohort.setting.spacing_mm == pytest.approx((6.0, 20 / 3, 6.4))
     assert 0.02 < float(cohort.images.mean()) < 0.9
     assert set(cohort.labels.unique().tolist()) == set(range(14))
+
+
+def test_the_fingerprint_names_every_file_that_it_cannot_read(toy: ModuleType, toy_task: Task, tmp_path: Path) -> None:
+    scans = toy_task.scans(toy.write_abdomen(tmp_path, 3, 3))
+    scans["0001"].image.unlink()
+    scans["0003"].labels.write_bytes(scans["0003"].labels.read_bytes()[:-20])
+    with pytest.raises(DataError) as caught:
+        fingerprint(scans.values())
+    first, second = caught.value.faults
+    assert f"{scans['0001'].image} is missing" in first
+    assert f"{scans['0003'].labels} is truncated" in second
