@@ -7,6 +7,7 @@ IPMI 2025. The text's method; the network that its authors released is `ours-rel
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -64,9 +65,11 @@ class Ours(Trainable):
             "takes no part in the alignment; organs absent from a scan are left out.",
             "The contour points are the middles of voxel faces; the fixed contour is carried into the moving scan by "
             "the field and compared there; distances are squared in units of 10 mm, where the text has voxels.",
+            "In the quick preset the finest level with attention is half the resolution, which saves a CPU half its time.",
         ),
     )
     masks: ClassVar[Literal["never", "training", "always"]] = "always"
+    quick: ClassVar[Mapping[str, object]] = MappingProxyType({"finest": 2})
 
     prototype: bool = True
     contour: bool = True

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
 import torch
@@ -23,10 +24,12 @@ class Method(ABC):
         card: what a reader of its numbers has to know.
         masks: when the method looks at masks: "never"; "training" (if there are any, in its losses only);
             "always" (in training and at test; it cannot run without).
+        quick: fields that the quick preset sets, where the defaults would take a CPU too long; a user's setting wins.
     """
 
     card: ClassVar[Card]
     masks: ClassVar[Literal["never", "training", "always"]] = "never"
+    quick: ClassVar[Mapping[str, object]] = MappingProxyType({})
 
     @abstractmethod
     def register(self, pair: Pair) -> Field:

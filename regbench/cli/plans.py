@@ -149,6 +149,9 @@ def rows(registry: Registry, wanted: Wanted) -> list[tuple[Chosen[Method], Chose
     """
     methods = [_method(registry, name, wanted) for name in dict.fromkeys([BASELINE, *wanted.methods])]
     _refuse_unknown_fields(registry, wanted)
+    for name in wanted.masks:
+        if name != NO_MASKS:
+            registry.load("masks", name)
     return [(method, masks) for method in methods for masks in _sources(registry, method.instance, wanted)]
 
 
@@ -157,7 +160,8 @@ def _method(registry: Registry, name: str, wanted: Wanted) -> Chosen[Method]:
     shared = wanted.settings.methods if name in wanted.methods else {}
     overrides = {key: value for key, value in shared.items() if key in _field_names(kind)}
     overrides |= wanted.settings.of_method.get(name, {})
-    return Chosen(registry.plugin("method", name), configure(kind, overrides))
+    usual = kind.quick if wanted.preset == "quick" else {}
+    return Chosen(registry.plugin("method", name), configure(kind, {**usual, **overrides}), usual)
 
 
 def _refuse_unknown_fields(registry: Registry, wanted: Wanted) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Generic, Literal, TypeVar
 import torch
 
 from regbench.api import MaskSource, Method, Metric, Preset, Protocol, Recipe, Task, Trainable
-from regbench.registry import Plugin, configuration
+from regbench.registry import Plugin, configuration, configure
 
 T = TypeVar("T", bound=Method | MaskSource)
 Precision = Literal["float32", "bfloat16"]
@@ -23,15 +23,17 @@ class Chosen(Generic[T]):
     Attributes:
         plugin: as the registry found it.
         instance: configured.
+        usual: fields that the preset sets; they do not count as changed.
     """
 
     plugin: Plugin
     instance: T
+    usual: Mapping[str, object] = field(default_factory=dict)
 
     @cached_property
     def changed(self) -> Mapping[str, Any]:
-        """The fields that differ from their defaults, as JSON data."""
-        default = configuration(type(self.instance)())
+        """The fields that differ from what they are in the preset, as JSON data."""
+        default = configuration(configure(type(self.instance), self.usual))
         return {name: value for name, value in configuration(self.instance).items() if value != default[name]}
 
     @property
