@@ -1,7 +1,6 @@
 """What a run is told apart by: all that could change a score, and the seed."""
 
 import hashlib
-import inspect
 import json
 from dataclasses import fields
 from pathlib import Path
@@ -13,6 +12,7 @@ import regbench
 from regbench.api import MaskSource, Method, Protocol
 from regbench.data import fingerprint
 from regbench.engine.plan import Chosen, Plan
+from regbench.engine.source import source_digest
 from regbench.registry import configuration
 
 _VERSION = 1
@@ -78,22 +78,15 @@ def run_id(plan: Plan, data: str) -> str:
 
 
 def plugin_identity(chosen: Chosen[Any]) -> dict[str, Any]:
-    """What tells a configured plugin apart: its names, version, source file and fields; of a path, what lies there."""
+    """What tells a configured plugin apart: its names, version, source and fields; of a path, what lies there."""
     plugin, instance = chosen.plugin, chosen.instance
     return {
         "name": plugin.name,
         "distribution": plugin.distribution,
         "version": plugin.version,
-        "source": _source_digest(type(instance)),
+        "source": source_digest(type(instance)),
         "configuration": _by_content(instance),
     }
-
-
-def _source_digest(plugin: type) -> str:
-    try:
-        return content_digest(Path(inspect.getfile(plugin)))
-    except (TypeError, OSError):
-        return ""
 
 
 def _by_content(instance: Method | MaskSource) -> dict[str, Any]:

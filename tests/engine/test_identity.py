@@ -1,3 +1,4 @@
+import importlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from regbench.api import PairId
 from regbench.engine import Plan
 from regbench.engine.identity import content_digest, data_fingerprint, run_id
+from regbench.engine.source import _files, source_digest
 
 Make = Callable[..., Plan]
 
@@ -93,14 +95,49 @@ def test_a_folder_counts_by_what_is_shown_in_it(tmp_path: Path) -> None:
     assert content_digest(tmp_path / "b") != first
 
 
-def test_an_edited_plugin_file_is_another_method(
-    make_plan: Make, tmp_path: Path, toys: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "made_for_a_test"
+    files = {
+        "__init__.py": "",
+        "method.py": "import json\nfrom .parts import blocks\nfrom made_for_a_test.other import X\nclass Mine: ...\n",
+        "parts/__init__.py": "",
+        "parts/blocks.py": "def late():\n    from ..deep import thing\n",
+        "deep.py": "import made_for_a_test.method\nthing = 1\n",
+        "other.py": "X = 1\n",
+        "stranger.py": "",
+    }
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    return folder
+
+
+def test_an_edited_module_is_another_method(package: Path) -> None:
+    plugin = importlib.import_module("made_for_a_test.method").Mine
+    digests = [source_digest(plugin)]
+    for name in ("stranger.py", "method.py", "parts/blocks.py", "deep.py", "other.py", "parts/__init__.py"):
+        with (package / name).open("a") as file:
+            file.write("# edited\n")
+        digests.append(source_digest(plugin))
+    first, after_stranger, *others = digests
+    assert first == after_stranger
+    assert len({first, *others}) == 6
+
+
+def test_of_the_harness_only_the_plugins_own_room_counts() -> None:
+    plugin = importlib.import_module("regbench.masks.segmenter").Segmenter
+    modules = _files(plugin.__module__)
+    assert "regbench.masks.segmenter" in modules
+    assert all(name.startswith("regbench.masks") for name in modules)
+
+
+def test_the_source_of_a_plugin_file(toys: ModuleType, make_plan: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = make_plan()
     before = run_id(plan, "data")
-    copy = tmp_path / "toys.py"
-    copy.write_text(Path(toys.__file__ or "").read_text() + "\n# edited\n")
-    monkeypatch.setattr(toys, "__file__", str(copy))
+    assert toys.__spec__ is not None
+    monkeypatch.setattr(toys.__spec__, "origin", __file__)
     assert run_id(plan, "data") != before
 
 
