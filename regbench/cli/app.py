@@ -25,25 +25,23 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> bool:
     if wanted:
         from regbench import __version__
 
         typer.echo(f"regbench {__version__}")
         raise typer.Exit
+    return wanted
 
 
-@app.callback(invoke_without_command=True)
+@app.callback()
 def root(
-    context: typer.Context,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
     ] = False,
     _debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Say what there is to do where no command is given."""
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+    """Hold the options that stand before a command."""
 
 
 app.command("run")(run)

@@ -37,7 +37,7 @@ class Commands(TyperGroup):
         """Run a command.
 
         Args:
-            args: the words after the program's name; `--debug` may stand anywhere among them.
+            args: the words after the program's name; `--debug` may stand anywhere among them. None: the help.
             prog_name: see click, as for the others.
             complete_var: of the shell completion.
             standalone_mode: exit with the status, or return it.
@@ -46,7 +46,7 @@ class Commands(TyperGroup):
         """
         given = list(sys.argv[1:] if args is None else args)
         debug = DEBUG in given
-        words = [word for word in given if word != DEBUG]
+        words = [word for word in given if word != DEBUG] or ["--help"]
         try:
             status = super().main(words, prog_name, complete_var, False, windows_expand_args, **extra) or OK
         except BaseException as error:
@@ -80,4 +80,4 @@ def _sentences(error: BaseException, *, debug: bool) -> list[str]:
         command = error.ctx.command_path if error.ctx else "regbench"
         return [error.format_message(), f"See '{command} --help'."]
     what = f"Something went wrong that should not have: {type(error).__name__}: {error}".rstrip(": ")
-    return [what if debug else f"{what} -- run again with --debug to see where."]
+    return [what if debug else f"{what}; run again with --debug to see where."]

@@ -1,7 +1,7 @@
 """Long work, shown: a bar on a terminal, plain lines where the output goes elsewhere."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -18,17 +18,17 @@ _VERBS: dict[Phase, str] = {
 _MEBI_PER_GIBI = 1024
 _TENTHS = 10
 _QUIET_SECONDS = 30.0
+_SHORT_SECONDS = 2.0
+_NOT_SHOWN = {"gradient"}
 
 
 def describe(tick: Tick, *, unit: str, total: float | None) -> list[str]:
-    """How far it has come, in words: amount, losses, speed, time left, memory.
+    """How far it has come, in words: amount, speed, time left, memory.
 
     >>> describe(Tick(done=5, steps=5, per_second=2.0, seconds_left=65), unit="step", total=10)
     ['5/10 steps', '2.0 step/s', '1:05 left']
     """
     words = [amount(tick, unit=unit, total=total)]
-    if tick.terms:
-        words.append(" ".join(f"{name} {value:.3g}" for name, value in tick.terms.items()))
     if tick.per_second is not None:
         words.append(_speed(tick.per_second, "step" if tick.steps is not None else unit))
     if tick.seconds_left is not None:
@@ -36,6 +36,16 @@ def describe(tick: Tick, *, unit: str, total: float | None) -> list[str]:
     if tick.peak_memory_mib is not None:
         words.append(f"{tick.peak_memory_mib / _MEBI_PER_GIBI:.1f} GiB")
     return words
+
+
+def losses(terms: Mapping[str, float]) -> str:
+    """The loss terms, their sum first.
+
+    >>> losses({"similarity": -0.25, "total": -0.21, "smooth": 0.01, "gradient": 3.0})
+    'total -0.21 similarity -0.25 smooth 0.01'
+    """
+    shown = sorted((name for name in terms if name not in _NOT_SHOWN), key=lambda name: name != "total")
+    return " ".join(f"{name} {terms[name]:.3g}" for name in shown)
 
 
 def amount(tick: Tick, *, unit: str, total: float | None) -> str:
@@ -87,11 +97,13 @@ class BarProgress:
         """Move the innermost bar."""
         bar, unit, total = self._open[-1]
         words = " · ".join(describe(tick, unit=unit, total=total))
+        words += f"\n{losses(tick.terms)}" if tick.terms else ""
         self._bars.update(bar, completed=tick.done, words=words)
 
     def done(self) -> None:
         """Take the innermost bar away."""
         bar, _, _ = self._open.pop()
+        self._bars.refresh()
         self._bars.remove_task(bar)
         if not self._open:
             self._bars.stop()
@@ -107,15 +119,16 @@ class _Phase:
     unit: str
     total: float | None
     told: float = 0.0
-    told_at: float = field(default_factory=time.monotonic)
+    told_at: float = field(default_factory=lambda: time.monotonic())
 
 
 class LineProgress:
     """A line about every tenth of the way; where nobody knows how long the way is, one every half minute."""
 
-    def __init__(self, write: Callable[[str], None]) -> None:
-        """Lines go to `write`."""
+    def __init__(self, write: Callable[[str], None], short_seconds: float = _SHORT_SECONDS) -> None:
+        """Lines go to `write`, not more often than every `short_seconds`."""
         self._write = write
+        self._short_seconds = short_seconds
         self._open: list[_Phase] = []
 
     def started(self, phase: Phase, total: float | None, unit: str) -> None:
@@ -125,15 +138,16 @@ class LineProgress:
     def advanced(self, tick: Tick) -> None:
         """Say how far it has come, if that is news."""
         phase, now = self._open[-1], time.monotonic()
+        tenth = 0.0
         if phase.total:
             tenth = tick.done * _TENTHS // phase.total
-            news = tenth > phase.told
-            phase.told = max(tenth, phase.told)
+            news = tenth > phase.told and now - phase.told_at >= self._short_seconds
         else:
             news = now - phase.told_at >= _QUIET_SECONDS
         if news:
-            phase.told_at = now
-            self._write(f"  {phase.name}: {', '.join(describe(tick, unit=phase.unit, total=phase.total))}")
+            phase.told, phase.told_at = tenth, now
+            words = [*describe(tick, unit=phase.unit, total=phase.total), losses(tick.terms)]
+            self._write(f"  {phase.name}: {', '.join(word for word in words if word)}")
 
     def done(self) -> None:
         """Nothing is left to say."""

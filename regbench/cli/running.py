@@ -24,7 +24,8 @@ from regbench.cli.plans import (
 )
 from regbench.cli.progress import BarProgress, LineProgress, clock
 from regbench.cli.settings import read_budget, read_folders, read_settings
-from regbench.engine import Plan, Progress
+from regbench.data import prepare
+from regbench.engine import Plan, Progress, Tick
 from regbench.engine import run as run_plan
 from regbench.engine.devices import resolve_device
 from regbench.errors import BadValueError, RequestError, RunError
@@ -83,13 +84,14 @@ def carry_out(order: Order) -> int:
             try:
                 here = stage(registry, name, wanted)
                 todo = plans(registry, here, wanted, metrics)
+                _announce_stage(here)
+                _prepare(here)
             except RequestError as error:
                 if len(wanted.tasks) == 1:
                     raise
                 _complain(f"{name}: {error}")
                 outcome.worsen(WRONG_REQUEST)
             else:
-                _announce_stage(here)
                 _run_all(todo, order, outcome)
     except KeyboardInterrupt:
         err().print("Interrupted. The same command goes on from the last checkpoint.")
@@ -137,6 +139,16 @@ def _announce_stage(here: Stage) -> None:
           f"pairs, {shape} voxels")  # fmt: skip
 
 
+def _prepare(here: Stage) -> None:
+    """Check and preprocess the scans, so that all their faults are told once, and before anything is run."""
+    progress = _progress()
+    progress.started("prepare", float(len(here.protocol.train) + len(here.protocol.test)), "scan")
+    try:
+        prepare(here.task, here.folder, here.protocol, done=lambda done, _: progress.advanced(Tick(done=float(done))))
+    finally:
+        progress.done()
+
+
 def _run_all(todo: Sequence[Plan], order: Order, outcome: Outcome) -> None:
     store = Store(order.runs)
     for place, plan in enumerate(todo, 1):
@@ -176,8 +188,8 @@ def _print_boards(store: Store, records: Sequence[RunRecord]) -> None:
     for fault in faults:
         _complain(fault)
     if keys:
-        console.print(f"\nRecords: {store.root}. How sure the differences are and how each row was made: "
-                      "regbench leaderboard", style="dim", highlight=False)  # fmt: skip
+        more = "'regbench leaderboard' adds statistics, and how each row was made."
+        console.print(f"\nThe records are in {store.root}. {more}", style="dim", markup=False, soft_wrap=True)
 
 
 def _tell(line: str) -> None:

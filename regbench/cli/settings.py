@@ -137,7 +137,7 @@ def with_settings(recipe: Recipe, settings: Mapping[str, str]) -> Recipe:
     for name, value in settings.items():
         kind, _, term = name.partition(".")
         if kind == _WEIGHTS:
-            weights[_known("loss term of the recipe", term, weights)] = _weight(name, value)
+            weights[term] = _weight(name, value)
         elif name not in own | inner:
             known = {*own, *inner, *(f"{_WEIGHTS}.{term}" for term in weights)}
             raise UnknownNameError("field of the recipe", name, known)
@@ -155,12 +155,6 @@ def with_steps(recipe: Recipe, steps: int | None) -> Recipe:
         BadValueError: for a number that is not positive.
     """
     return recipe if steps is None else _sound(replace(recipe, steps=steps))
-
-
-def _known(kind: str, name: str, known: Mapping[str, object]) -> str:
-    if name not in known:
-        raise UnknownNameError(kind, name, known)
-    return name
 
 
 def _weight(name: str, value: str) -> float:

@@ -76,5 +76,5 @@ def abbreviations(names: Sequence[str]) -> list[str]:
 def _shorten(name: str) -> str:
     words = [word for word in re.split(r"[\s_/-]+", name) if word and word.lower() not in _SMALL_WORDS]
     if len(words) == 1:
-        return words[0][:3].capitalize() if len(words[0]) > 3 else words[0]
+        return words[0].capitalize() if len(words[0]) <= 4 and words[0].islower() else words[0][:3].capitalize()
     return "".join(word[0].upper() for word in words)

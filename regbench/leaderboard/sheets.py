@@ -18,16 +18,18 @@ from regbench.leaderboard.row import Row
 from regbench.leaderboard.sheet import EMPTY, Better, Head, Sheet, marked, number, sheet, significant
 
 _OVERVIEW = ("hd95", "sdlogj", "folding", "tre")
+_FURTHER = ("assd", "ndv", "inverse-consistency", "hd95-l2r", "sdlogj-l2r")
 _MEBI_PER_GIBI = 1024
 _MARKS_NOTE = "± is over pairs. Best bold, second underlined; Initial is not counted."
 
 
 def overview(board: Board) -> Sheet:
-    """The mean of every main metric, and the cost."""
+    """The mean of every main metric and of those that others bring, and the cost."""
     columns: list[Column] = [(NAME, name_cells(board.rows))]
     if PRIMARY in board.metrics:
         columns += [metric_column(board, PRIMARY, spread=True), _dice30_column(board)]
-    columns += [metric_column(board, name) for name in _OVERVIEW if name in board.metrics]
+    own = [name for name in board.metrics if name not in (PRIMARY, *_OVERVIEW, *_FURTHER)]
+    columns += [metric_column(board, name) for name in (*_OVERVIEW, *own) if name in board.metrics]
     columns += [
         plain_column(Head("Time", "s/pair"), board.rows, lambda row: significant(mean_cost(row, "seconds_per_pair"))),
         plain_column(Head("Mem", "GiB", meaning="peak memory"), board.rows, _memory),
@@ -56,7 +58,7 @@ def structures(board: Board) -> Sheet | None:
 
 def further(board: Board) -> Sheet | None:
     """The metrics that the overview has no room for, or None."""
-    rest = [name for name in board.metrics if name not in (PRIMARY, *_OVERVIEW)]
+    rest = [name for name in _FURTHER if name in board.metrics]
     if not rest:
         return None
     return sheet("Further metrics", [(NAME, name_cells(board.rows)), *(metric_column(board, n) for n in rest)], [])

@@ -1,0 +1,92 @@
+"""Errors reach the user as one or two sentences and a status."""
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from regbench.cli.errors import Commands
+from regbench.errors import BusyError, DataError, UnknownNameError
+
+RAISED = {
+    "request": UnknownNameError("method", "voxelmorf", ["voxelmorph"]),
+    "data": DataError(["a.nii.gz is spoiled.", "b.nii.gz is missing."]),
+    "run": BusyError("Another process holds the run."),
+    "bug": ZeroDivisionError("division by zero"),
+    "interrupt": KeyboardInterrupt(),
+}
+
+
+@pytest.fixture
+def app() -> typer.Typer:
+    made = typer.Typer(cls=Commands, add_completion=False)
+
+    @made.callback()
+    def root() -> None:
+        pass
+
+    @made.command("run")
+    def command(kind: str, number: int = 0) -> None:
+        if kind in RAISED:
+            raise RAISED[kind]
+        raise typer.Exit(number)
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (
+            ["run", "request"],
+            2,
+            "There is no method called 'voxelmorf'; did you mean 'voxelmorph'? Known: voxelmorph.\n",
+        ),
+        (["run", "data"], 2, "a.nii.gz is spoiled.\nb.nii.gz is missing.\n"),
+        (["run", "run"], 1, "Another process holds the run.\n"),
+        (
+            ["run", "bug"],
+            1,
+            "Something went wrong that should not have: ZeroDivisionError: division by zero; "
+            "run again with --debug to see where.\n",
+        ),
+        (["run", "nothing"], 0, ""),
+        (["run", "nothing", "--number", "1"], 1, ""),
+    ],
+)
+def test_status_and_sentence(app: typer.Typer, words: list[str], status: int, said: str) -> None:
+    result = CliRunner().invoke(app, words)
+    assert (result.exit_code, result.stderr, result.stdout) == (status, said, "")
+
+
+def test_interruption_is_130(app: typer.Typer) -> None:
+    assert CliRunner().invoke(app, ["run", "interrupt"]).exit_code == 130
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "nothing", "--number", "many"], "'--number'"),
+        (["run", "nothing", "--unheard"], "No such option: --unheard"),
+        (["unheard"], "No such command 'unheard'"),
+        (["run"], "Missing argument"),
+    ],
+)
+def test_usage_errors_are_wrong_requests(app: typer.Typer, words: list[str], said: str) -> None:
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert "--help" in result.stderr
+    assert len(result.stderr.splitlines()) == 2
+
+
+@pytest.mark.parametrize("words", [["--debug", "run", "bug"], ["run", "bug", "--debug"]])
+def test_debug_shows_the_traceback(app: typer.Typer, words: list[str]) -> None:
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 1
+    assert "Traceback" in result.stderr
+    assert "raise RAISED[kind]" in result.stderr
+
+
+def test_no_traceback_without_it(app: typer.Typer) -> None:
+    for kind in RAISED:
+        assert "Traceback" not in CliRunner().invoke(app, ["run", kind]).stderr
