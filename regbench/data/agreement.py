@@ -1,29 +1,51 @@
 """Whether a label map lies on what its image shows."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
 from regbench.api import Volume
 from regbench.data.nifti import Stored
-from regbench.data.orientation import codes
+from regbench.data.placement import Placement
 
 
-def orientation_fault(image: tuple[Stored, Volume], labels: tuple[Stored, Volume]) -> str | None:
-    """What is wrong with two headers that name different storage orders, in words; None where nothing is.
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A file that was read.
+
+    Attributes:
+        stored: as the file has it.
+        volume: in the order closest to RAS+.
+        placement: where it lies.
+    """
+
+    stored: Stored
+    volume: Volume
+    placement: Placement
+
+
+def disagreement(image: Opened, labels: Opened) -> str | None:
+    """How the place of a label map differs from that of its image, in words; None if it does not."""
+    return labels.placement.difference(image.placement) or _orientation_fault(image, labels)
+
+
+def _orientation_fault(image: Opened, labels: Opened) -> str | None:
+    """What is wrong with two headers that name different storage orders of one grid.
 
     Such files are well if each was stored as its header says. If only a header was changed, then the voxels fit each
     other as they are stored, and not as the headers have it: within one label the intensities spread more widely.
     """
-    orders = [codes(stored.affine) for stored, _ in (image, labels)]
-    if orders[0] == orders[1] or image[0].array.shape != labels[0].array.shape:
+    here, there = labels.placement.orientation, image.placement.orientation
+    if here == there or image.stored.array.shape != labels.stored.array.shape:
         return None
-    as_stored = spread(image[0].array, labels[0].array)
-    as_said = spread(image[1].data.numpy(), labels[1].data.numpy())
+    as_stored = spread(image.stored.array, labels.stored.array)
+    as_said = spread(image.volume.data.numpy(), labels.volume.data.numpy())
     if not as_said > as_stored:  # nor where one of them is not a number
         return None
     return (
-        f"its orientation is {orders[1]}, not {orders[0]}, yet the voxels of the two fit each other only in the order "
-        "in which they are stored; one of the two headers is wrong"
+        f"its orientation is {here}, not {there}, yet the voxels of the two fit each other only in the order in which "
+        "they are stored; one of the two headers is wrong"
     )
 
 

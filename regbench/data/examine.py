@@ -10,9 +10,9 @@ import numpy.typing as npt
 from isal import isal_zlib
 
 from regbench.api import Grid, Scan, Volume
-from regbench.data.agreement import orientation_fault
+from regbench.data.agreement import Opened, disagreement
 from regbench.data.landmarks import read_landmarks
-from regbench.data.nifti import Kind, Stored, canonical, read_stored
+from regbench.data.nifti import Kind, canonical, read_stored
 from regbench.data.placement import Placement
 from regbench.errors import DataError
 
@@ -56,31 +56,25 @@ def examine(scan: Scan, known: Collection[int]) -> Examined:
         known: label numbers that a label map may hold.
     """
     found = Examined(scan)
-    image = found.attempt(_read, scan.image, "scan")
+    image = found.attempt(_open, scan.image, "scan")
     if image is not None:
-        found.placement = Placement.of(image[0], image[1].grid)
-        _examine_intensities(found, image[1])
-    labels = found.attempt(_read, scan.labels, "labels") if scan.labels is not None else None
+        found.placement = image.placement
+        _examine_intensities(found, image.volume)
+    labels = found.attempt(_open, scan.labels, "labels") if scan.labels is not None else None
     if scan.labels is not None and labels is not None:
-        _examine_labels(found, labels[1], scan.labels, known)
-        if image is not None:
-            difference = _difference(image, labels)
-            if difference:
-                found.faults.append(f"{scan.labels} disagrees with its image {scan.image.name}: {difference}.")
+        _examine_labels(found, labels.volume, scan.labels, known)
+        said = disagreement(image, labels) if image is not None else None
+        if said:
+            found.faults.append(f"{scan.labels} disagrees with its image {scan.image.name}: {said}.")
     if scan.landmarks is not None:
         found.attempt(read_landmarks, scan.landmarks)
     return found
 
 
-def _read(path: Path, kind: Kind) -> tuple[Stored, Volume]:
+def _open(path: Path, kind: Kind) -> Opened:
     stored = read_stored(path)
-    return stored, canonical(stored, path, kind)
-
-
-def _difference(image: tuple[Stored, Volume], labels: tuple[Stored, Volume]) -> str | None:
-    """How the place of a label map differs from that of its image, in words; None if it does not."""
-    here, there = (Placement.of(stored, volume.grid) for stored, volume in (labels, image))
-    return here.difference(there) or orientation_fault(image, labels)
+    volume = canonical(stored, path, kind)
+    return Opened(stored, volume, Placement.of(stored, volume.grid))
 
 
 def _examine_intensities(found: Examined, image: Volume) -> None:
