@@ -65,7 +65,7 @@ class Ours(Trainable):
             "takes no part in the alignment; organs absent from a scan are left out.",
             "The contour points are the middles of voxel faces; the fixed contour is carried into the moving scan by "
             "the field and compared there; distances are squared in units of 10 mm, where the text has voxels.",
-            "In the quick preset the finest level with attention is half the resolution, which saves a CPU half its time.",
+            "In the quick preset the finest level with attention is at half the resolution, to save time on a CPU.",
         ),
     )
     masks: ClassVar[Literal["never", "training", "always"]] = "always"

@@ -96,7 +96,7 @@ class Segmenter(MaskSource):
 
     def _network(self, classes: int) -> nn.Module:
         c = self.channels
-        return BasicUNet(
+        network: nn.Module = BasicUNet(
             spatial_dims=3,
             in_channels=1,
             out_channels=classes,
@@ -104,6 +104,7 @@ class Segmenter(MaskSource):
             norm=("instance", {"affine": True}),
             upsample="nontrainable",
         )
+        return network
 
     def _crop(
         self, scan: Float[Tensor, "i j k"], labels: UInt8[Tensor, "i j k"]

@@ -1,0 +1,83 @@
+"""The segmentation network: learns from the training side only, resumes, and fits any size."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from regbench.api import Grid, MaskRequest, Volume
+from regbench.errors import DataError
+from regbench.masks.augment import random_variant
+from regbench.masks.segmenter import Segmenter
+
+SHAPE = (22, 20, 26)
+GRID = Grid.centred(SHAPE, (2.0, 2.0, 2.0))
+LABELS = {2: "bright", 7: "dark"}
+SMALL = Segmenter(steps=60, channels=8, learning_rate=5e-3, augmentation=0.3)
+
+
+def patient(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    grid = torch.stack(torch.meshgrid(*(torch.arange(n) for n in SHAPE), indexing="ij")).float()
+    scan, labels = torch.full(SHAPE, 0.5), torch.zeros(SHAPE, dtype=torch.uint8)
+    for label, value, centre in ((2, 0.9, (7, 10, 9)), (7, 0.1, (15, 10, 17))):
+        middle = torch.tensor(centre) + 2 * torch.randn(3, generator=generator)
+        inside = (grid - middle[:, None, None, None]).square().sum(0) <= 25
+        scan[inside], labels[inside] = value, label
+    return scan + 0.02 * torch.randn(SHAPE, generator=generator), labels
+
+
+@pytest.fixture
+def request_(tmp_path: Path) -> MaskRequest:
+    patients = {f"{n:04}": patient(n) for n in range(5)}
+    return MaskRequest(
+        scans={name: Volume(scan, GRID) for name, (scan, _) in patients.items()},
+        sources={},
+        labels=LABELS,
+        training_labels={name: Volume(labels, GRID) for name, (_, labels) in list(patients.items())[:4]},
+        truth=None,
+        workspace=tmp_path,
+        device=torch.device("cpu"),
+        seed=0,
+        modality="ct",
+    )
+
+
+def dice(mask: torch.Tensor, truth: torch.Tensor) -> Mapping[int, float]:
+    return {
+        label: float(2 * ((mask == label) & (truth == label)).sum() / ((mask == label).sum() + (truth == label).sum()))
+        for label in LABELS
+    }
+
+
+def test_an_unseen_patient_is_segmented_and_a_second_call_only_reads(request_: MaskRequest) -> None:
+    masks = SMALL.masks(request_)
+    assert min(dice(masks["0004"].data, patient(4)[1]).values()) > 0.8
+    assert masks["0004"].data.dtype == torch.uint8
+    written = (request_.workspace / "weights.safetensors").stat().st_mtime_ns
+    again = SMALL.masks(request_)
+    assert torch.equal(again["0004"].data, masks["0004"].data)
+    assert (request_.workspace / "weights.safetensors").stat().st_mtime_ns == written
+
+
+def test_test_labels_are_not_needed_and_training_labels_are(request_: MaskRequest) -> None:
+    with pytest.raises(DataError, match="labels"):
+        SMALL.masks(replace(request_, training_labels={}))
+
+
+def test_augmentation_moves_scan_and_labels_together() -> None:
+    scan, labels = patient(0)
+    torch.manual_seed(1)
+    bent, bent_labels = random_variant(scan, labels, strength=1.0)
+    assert not torch.equal(bent_labels, labels)
+    assert set(bent_labels.unique().tolist()) <= {0, 2, 7}
+    assert bent[bent_labels == 2].median() > bent[bent_labels == 0].median() > bent[bent_labels == 7].median()
+    assert bent.min() >= 0
+    assert bent.max() <= 1
+
+
+def test_no_augmentation_changes_nothing() -> None:
+    scan, labels = patient(0)
+    assert random_variant(scan, labels, strength=0.0) == (scan, labels)
