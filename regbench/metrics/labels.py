@@ -48,16 +48,6 @@ def joint_counts(fixed: UInt8[np.ndarray, "i j k"], moved: UInt8[np.ndarray, "x 
     return joint.reshape(LABELS, LABELS)
 
 
-def scored(labels: Iterable[int], fixed: UInt8[np.ndarray, "i j k"], other: UInt8[np.ndarray, "x y z"]) -> list[int]:
-    """The labels that both maps hold, in the order given.
-
-    Raises:
-        BadValueError: for a label that no label map can hold.
-    """
-    in_fixed, in_other = counts(fixed), counts(other)
-    return [label for label in checked(labels) if in_fixed[label] and in_other[label]]
-
-
 def counts(labels: UInt8[np.ndarray, "i j k"]) -> Int[np.ndarray, "256"]:
     """How many voxels have each label."""
     values = labels.ravel()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from regbench.api import Card, Case, Metric
 from regbench.metrics.overlap import dsc
 from regbench.metrics.points import inverse_consistency_mm, landmark_errors_mm
-from regbench.metrics.regularity import folding_percent_of_determinants, sdlogj_of_determinants
+from regbench.metrics.regularity import SLAB_PLANES, folding_percent_of_determinants, sdlogj_of_determinants
 from regbench.metrics.surface import assd, hd95
 from regbench.metrics.tetrahedra import non_diffeomorphic_volume_percent
 
@@ -125,7 +125,7 @@ class SDlogJ(Metric):
 
     def measure(self, case: Case) -> Mapping[int | None, float]:
         """One number."""
-        return {None: sdlogj_of_determinants([case.determinant])}
+        return {None: sdlogj_of_determinants(case.determinant.split(SLAB_PLANES))}
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class SDlogJL2R(Metric):
 
     def measure(self, case: Case) -> Mapping[int | None, float]:
         """One number."""
-        return {None: sdlogj_of_determinants([case.determinant], "l2r")}
+        return {None: sdlogj_of_determinants(case.determinant.split(SLAB_PLANES), "l2r")}
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class Folding(Metric):
 
     def measure(self, case: Case) -> Mapping[int | None, float]:
         """One number."""
-        return {None: folding_percent_of_determinants([case.determinant])}
+        return {None: folding_percent_of_determinants(case.determinant.split(SLAB_PLANES))}
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ L2R_SHIFT = 3
 def sdlogj(u: Float[Tensor, "3 i j k"], definition: Definition = "strict") -> float:
     """Standard deviation (divisor n) of the logarithm of det(I + ∇u), two voxels cropped on each side.
 
-    Determinants are taken in the field's own precision, logarithms and moments in float64. Where a float32 field folds,
+    Determinants and logarithms are taken in the field's own precision, moments in float64. Where a float32 field folds,
     the strict number depends on the rounding of determinants near zero, in the sixth or seventh digit.
 
     Args:
@@ -50,7 +50,7 @@ def sdlogj_of_determinants(determinants: Iterable[Float[Tensor, "_ _ _"]], defin
     shift = L2R_SHIFT if definition == "l2r" else 0
     count, mean, squares = 0, 0.0, 0.0
     for slab in _finite(determinants):
-        logarithms = (slab.double() + shift).clamp_(LEAST, MOST).log_()
+        logarithms = (slab + shift).clamp_(LEAST, MOST).log_().double()
         slab_mean = float(logarithms.mean())
         difference, total = slab_mean - mean, count + slab.numel()
         # Chan, Golub and LeVeque 1979: moments of the parts make the moments of the whole, without cancellation.

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from regbench.errors import BadValueError
 from regbench.metrics.distance import squared_distances
-from regbench.metrics.labels import LABELS, as_array, checked_spacing, scored
+from regbench.metrics.labels import LABELS, as_array, checked, checked_spacing, counts
 from regbench.metrics.surface_area import CODES, surface_areas
 
 PERCENTILE = 0.95
@@ -102,8 +102,11 @@ def _each_label(
         )
     areas = surface_areas(spacing)
     first, second = _boxes(a), _boxes(b)
+    present = [box is not None for box in second] if moving is None else counts(as_array(moving)) > 0
     values = {}
-    for label in scored(labels, a, b if moving is None else as_array(moving)):
+    for label in checked(labels):
+        if first[label] is None or not present[label]:
+            continue
         box = _union(first[label], second[label])
         if box is None:
             values[label] = math.inf
@@ -114,7 +117,8 @@ def _each_label(
 
 def _boxes(labels: UInt8[np.ndarray, "i j k"]) -> list[Box | None]:
     """The box of each label; None where the map does not hold it. The background's is the whole volume."""
-    return [tuple(slice(0, n) for n in labels.shape), *find_objects(labels, max_label=LABELS - 1)]
+    whole: Box | None = None if labels.all() else tuple(slice(0, n) for n in labels.shape)
+    return [whole, *find_objects(labels, max_label=LABELS - 1)]
 
 
 def _union(one: Box | None, other: Box | None) -> Box | None:
