@@ -4,16 +4,16 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from regbench.api import Field, Grid
 from regbench.errors import BadValueError
 from regbench.spatial.precision import at_least_float32
-from regbench.spatial.warping import Mode, sample
+from regbench.spatial.warping import Mode, interpolate
 
-EDGE = 0.5
-"""A voxel reaches half its size beyond its centre."""
+HAIR = 1e-6
+"""In voxels: what rounding in affines may do to a point on the very rim."""
 
 
 def resample(
@@ -34,20 +34,11 @@ def resample(
     """
     if tuple(data.shape) != source.shape:
         raise BadValueError(f"Data of shape {tuple(data.shape)} do not lie on a source grid of {source.shape}.")
-    if mode == "linear":
-        (data,) = at_least_float32(data)
-    last = torch.tensor(source.shape, device=data.device) - 1
-    slabs = []
-    for points in _slabs(source, target, data.device):
-        seen = ((points >= -EDGE) & (points <= last + EDGE)).all(1)
-        within = points.clamp(min=torch.zeros_like(last), max=last)
-        if mode == "linear":
-            values = sample(data[None, None], within.to(data.dtype)[None])[0, 0]
-        else:
-            i, j, k = (within + 0.5).floor().long().clamp(max=last).unbind(1)
-            values = data[i, j, k]
-        slabs.append(torch.where(seen, values, values.new_zeros(())))
-    return torch.cat(slabs).view(target.shape)
+    if mode == "nearest":
+        return _nearest(data, source, target)
+    (data,) = at_least_float32(data)
+    points, seen = _points(source, target, data)
+    return interpolate(data[None, None], points[None], relative=False)[0, 0] * seen
 
 
 def resample_displacement(field: Field, target: Grid) -> Field:
@@ -60,21 +51,44 @@ def resample_displacement(field: Field, target: Grid) -> Field:
         target: the new grid.
     """
     (u,) = at_least_float32(field.displacement)
-    last = torch.tensor(field.grid.shape, device=u.device) - 1
-    slabs = [
-        sample(u[None], points.clamp(min=torch.zeros_like(last), max=last).to(u.dtype)[None])[0]
-        for points in _slabs(field.grid, target, u.device)
-    ]
+    points, _ = _points(field.grid, target, u)
+    values = interpolate(u[None], points[None], relative=False)[0]
     turn = np.linalg.inv(target.affine[:3, :3]) @ field.grid.affine[:3, :3]
-    displacement = torch.as_tensor(turn, dtype=u.dtype, device=u.device) @ torch.cat(slabs, 1)
-    return Field(displacement.view(3, *target.shape), target)
+    i, j, k = values
+    rows = [a * i + b * j + c * k for a, b, c in turn.tolist()]  # a matrix product would be bfloat16 under autocast
+    return Field(torch.stack(rows), target)
 
 
-def _slabs(source: Grid, target: Grid, device: torch.device) -> Iterator[Float[Tensor, "n 3"]]:
+def _nearest(data: Tensor, source: Grid, target: Grid) -> Tensor:
+    last = torch.tensor(source.shape, device=data.device) - 1
+    out = data.new_empty(target.shape)
+    for plane, points in enumerate(_planes(source, target, data.device)):
+        i, j, k = (points + 0.5).floor().long().clamp(min=torch.zeros_like(last), max=last).unbind(2)
+        out[plane] = data[i, j, k] * _seen(points, source)
+    return out
+
+
+def _points(source: Grid, target: Grid, like: Tensor) -> tuple[Float[Tensor, "3 x y z"], Bool[Tensor, "x y z"]]:
+    """The target's voxels as source indices brought within the outermost centres, and which the source has seen."""
+    points = like.new_empty(3, *target.shape)
+    seen = torch.empty(target.shape, dtype=torch.bool, device=like.device)
+    last = torch.tensor(source.shape, device=like.device) - 1
+    for number, plane in enumerate(_planes(source, target, like.device)):
+        seen[number] = _seen(plane, source)
+        points[:, number] = plane.clamp(min=torch.zeros_like(last), max=last).permute(2, 0, 1)
+    return points, seen
+
+
+def _seen(points: Float[Tensor, "y z 3"], source: Grid) -> Bool[Tensor, "y z"]:
+    """Whether points lie in the field of view: a hair more than half a voxel from the outermost centres is out."""
+    edge = torch.tensor(source.shape, device=points.device) - 0.5
+    return ((points >= -0.5 - HAIR) & (points <= edge + HAIR)).all(2)
+
+
+def _planes(source: Grid, target: Grid, device: torch.device) -> Iterator[Float[Tensor, "y z 3"]]:
     """The target's voxels as source indices in float64, one plane along i at a time."""
-    matrix = np.linalg.inv(source.affine) @ target.affine
-    to_source = torch.as_tensor(matrix, dtype=torch.float64, device=device)
+    to_source = torch.as_tensor(np.linalg.inv(source.affine) @ target.affine, dtype=torch.float64, device=device)
     j, k = (torch.arange(n, device=device, dtype=torch.float64) for n in target.shape[1:])
     plane = j[:, None, None] * to_source[:3, 1] + k[:, None] * to_source[:3, 2] + to_source[:3, 3]
     for i in range(target.shape[0]):
-        yield (plane + i * to_source[:3, 0]).view(-1, 3)
+        yield plane + i * to_source[:3, 0]

@@ -30,7 +30,7 @@ def warp(
         BadValueError: for another mode.
     """
     if mode == "linear":
-        return _interpolate(image, u, relative=True)
+        return interpolate(image, u, relative=True)
     if mode == "nearest":
         return nearest(image.detach(), u.detach())
     raise BadValueError(f"An image is warped with mode 'linear' or 'nearest', not {mode!r}.")
@@ -53,10 +53,17 @@ def sample(image: Num[Tensor, "b c i j k"], points: Float[Tensor, "b n 3"]) -> F
         image: (b, c, i, j, k).
         points: (b, n, 3) voxel indices, fractions allowed.
     """
-    return _interpolate(image, points.transpose(1, 2)[..., None, None], relative=False).flatten(2)
+    return interpolate(image, points.transpose(1, 2)[..., None, None], relative=False).flatten(2)
 
 
-def _interpolate(image: Tensor, field: Tensor, *, relative: bool) -> Tensor:
+def interpolate(image: Tensor, field: Tensor, *, relative: bool) -> Tensor:
+    """Trilinear values of an image (b, c, i, j, k) at x + field(x) if relative, else at field(x); zero outside.
+
+    Args:
+        image: (b, c, i, j, k).
+        field: (b, 3, x, y, z) in voxels of the image.
+        relative: whether the field is a displacement.
+    """
     image, field = at_least_float32(image, field)
     # torch's own sampler walks through a volume point by point on a CPU; on a GPU it is hard to beat
     sampler: Any = Trilinear if field.device.type == "cpu" else GridSample
