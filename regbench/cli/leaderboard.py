@@ -42,7 +42,7 @@ def leaderboard(
         for board in made:
             stdout().print(renderable(board, ranking=ranking.value, published=published), "")
     else:
-        typer.echo(render(made, form, ranking=ranking.value, published=published), nl=False)
+        typer.echo(render(made, form, ranking=ranking.value, published=published).rstrip("\n"))
 
 
 def _explain_nothing(task: list[str] | None, runs: Path, tasks: list[str]) -> None:

@@ -1,0 +1,46 @@
+"""`regbench data`: check, prepare, phantom."""
+
+from pathlib import Path
+
+BALLS = Path(__file__).parents[1] / "plugins" / "toybox" / "src" / "toybox" / "balls.py"
+
+
+def test_phantoms_are_sound_and_the_same_again(call, balls_folder: Path, tmp_path: Path) -> None:
+    result = call("data", "check", "balls", "--data", balls_folder, "--plugin", BALLS)
+    assert result.exit_code == 0, result.output
+    assert "is sound" in result.stdout
+    call("data", "phantom", "balls", "--out", tmp_path / "again", "--cases", "6", "--plugin", BALLS)
+    names = sorted(file.name for file in balls_folder.iterdir())
+    assert len(names) == 18
+    for name in names:
+        assert (balls_folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+def test_phantoms_do_not_overwrite(call, balls_folder: Path) -> None:
+    result = call("data", "phantom", "balls", "--out", balls_folder, "--plugin", BALLS)
+    assert result.exit_code == 2
+    assert "not empty" in result.stderr
+
+
+def test_every_fault_in_one_go(call, balls_folder: Path) -> None:
+    (balls_folder / "c1.nii.gz").write_bytes(b"nothing")
+    (balls_folder / "c4_labels.nii.gz").unlink()
+    result = call("data", "check", "balls", "--data", balls_folder, "--plugin", BALLS)
+    assert result.exit_code == 2
+    assert "c1.nii.gz" in result.stderr
+    assert "c4_labels.nii.gz" in result.stderr
+    assert call("data", "prepare", "balls", "--data", balls_folder, "--plugin", BALLS).exit_code == 2
+
+
+def test_scans_are_prepared_ahead(call, balls_folder: Path) -> None:
+    result = call("data", "prepare", "balls", "--data", balls_folder, "--grid", "12x10x8", "--plugin", BALLS)
+    assert result.exit_code == 0, result.output
+    assert "12×10×8 voxels" in result.stdout
+    assert Path(result.stdout.split(" in ")[-1].strip(" .\n")).is_dir()
+
+
+def test_unknown_tasks_and_protocols(call, balls_folder: Path) -> None:
+    assert "did you mean 'acdc'" in call("data", "check", "acdd", "--data", balls_folder).stderr
+    result = call("data", "check", "balls", "--data", balls_folder, "--protocol", "some", "--plugin", BALLS)
+    assert result.exit_code == 2
+    assert "no protocol of the task balls called 'some'" in result.stderr

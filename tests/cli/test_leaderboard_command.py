@@ -1,0 +1,69 @@
+"""`regbench leaderboard`: from records alone, and without torch."""
+
+import csv
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def test_no_runs_are_no_error(call) -> None:
+    result = call("leaderboard")
+    assert result.exit_code == 0
+    assert "no runs" in result.stdout
+    assert call("leaderboard", "--json").stdout == "[]\n"
+
+
+@pytest.fixture
+def ran(run) -> None:
+    assert run("--method", "centroid").exit_code == 0
+
+
+@pytest.mark.usefixtures("ran")
+def test_every_format(call, tmp_path: Path) -> None:
+    lines = list(csv.DictReader(io.StringIO(call("leaderboard", "--format", "csv").stdout)))
+    assert {line["row"] for line in lines} == {"Initial", "Centroid"}
+    assert json.loads(call("leaderboard", "--format", "json").stdout) == json.loads(
+        call("leaderboard", "--json").stdout
+    )
+    assert "| Centroid |" in call("leaderboard", "--format", "md").stdout
+    assert "Learn2Reg ranking" in call("leaderboard", "--ranking", "l2r").stdout
+    out = tmp_path / "board.md"
+    assert call("leaderboard", "--format", "md", "--out", out).stdout == ""
+    assert "| Centroid |" in out.read_text()
+
+
+@pytest.mark.usefixtures("ran")
+def test_tasks_are_chosen_by_name(call) -> None:
+    assert "Centroid" in call("leaderboard", "--task", "balls").stdout
+    result = call("leaderboard", "--task", "bals")
+    assert result.exit_code == 2
+    assert "did you mean 'balls'" in result.stderr
+
+
+@pytest.mark.usefixtures("ran")
+def test_a_spoiled_record_is_said_and_stops_nothing(call) -> None:
+    [record] = Path("runs/balls/identity").glob("*/run.json")
+    record.write_text("{")
+    result = call("leaderboard")
+    assert result.exit_code == 0
+    assert "is no run record" in result.stderr
+    assert "Centroid" in result.stdout
+
+
+@pytest.mark.usefixtures("ran")
+def test_boards_and_help_and_names_need_no_torch(tmp_path: Path) -> None:
+    """Records are read, names are listed and help is given without the seconds that torch takes to import."""
+    program = """
+import contextlib, io, sys
+from regbench.cli import app
+for words in (["--help"], ["run", "--help"], ["list"], ["leaderboard"], ["leaderboard", "--format", "csv"]):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        app(words)
+    for module in ("torch", "monai", "pandas", "matplotlib"):
+        assert module not in sys.modules, (module, words)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.returncode == 0, done.stderr

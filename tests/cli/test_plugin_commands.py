@@ -1,0 +1,106 @@
+"""`list`, `show`, `cite`, `doctor`: what there is."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+BROKEN = "raise RuntimeError('the toy is broken')\n"
+
+
+def test_names_of_every_kind(call) -> None:
+    text = call("list").stdout
+    for line in ("tasks", "methods", "metrics", "masks"):
+        assert line in text
+    names = json.loads(call("list", "--json").stdout)
+    assert {"abdomen", "acdc"} <= set(names["tasks"])
+    assert "identity" in names["methods"]
+
+
+def test_a_kind_with_titles_and_owners(call, plugin_words) -> None:
+    entries = {entry["name"]: entry for entry in json.loads(call("list", "methods", "--json", *plugin_words).stdout)}
+    assert entries["centroid"]["title"] == "Centroid"
+    assert entries["centroid"]["from"].startswith("centroid.py ")
+    assert entries["identity"]["from"].startswith("regbench ")
+    text = call("list", "methods", *plugin_words).stdout
+    assert "Centroid" in text
+    assert "centre of brightness" in text
+
+
+def test_a_plugin_file_that_does_not_import_is_said(call, tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(BROKEN)
+    result = call("list", "methods", "--plugin", tmp_path / "broken.py")
+    assert result.exit_code == 2
+    assert "the toy is broken" in result.stderr
+
+
+def test_a_method_in_full(call, plugin_words) -> None:
+    facts = json.loads(call("show", "method", "learner", "--json", *plugin_words).stdout)
+    assert facts["fields"] == [{"name": "width", "type": "int", "default": 2, "meaning": "channels."}]
+    assert facts["recipes"]["quick"]["weights"]["smooth"] == 1.0
+    text = call("show", "method", "learner", *plugin_words).stdout
+    for part in ("Learner", "width", "channels.", "Recipe of the preset paper", "@misc{learner"):
+        assert part in text
+
+
+def test_a_task_in_full(call) -> None:
+    facts = json.loads(call("show", "task", "abdomen", "--json").stdout)
+    protocols = {protocol["name"]: protocol for protocol in facts["protocols"]}
+    assert protocols["ipmi25"]["test_pairs"] == 45
+    text = call("show", "task", "abdomen").stdout
+    assert "Protocol ipmi25" in text
+    assert "45 test pairs" in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "part"), [("metric", "hd95", "unit: mm"), ("masks", "truth", "saw test labels")]
+)
+def test_a_metric_and_a_mask_source_in_full(call, kind: str, name: str, part: str) -> None:
+    result = call("show", kind, name)
+    assert result.exit_code == 0, result.output
+    assert part in result.stdout
+
+
+def test_unknown_names_are_wrong_requests(call) -> None:
+    result = call("show", "task", "abdomn")
+    assert result.exit_code == 2
+    assert "did you mean 'abdomen'" in result.stderr
+
+
+def test_the_works_that_a_run_stands_on(run, call, plugin_words) -> None:
+    run("--method", "centroid")
+    [record] = Path("runs/balls/centroid").iterdir()
+    text = call("cite", record.name[:6], *plugin_words).stdout
+    assert "@misc{centroid," in text
+    assert "@misc{balls," in text
+    assert call("cite", record, record.name, *plugin_words).stdout == text, "each work once"
+    result = call("cite", "nothing")
+    assert result.exit_code == 2
+    assert "no run called 'nothing'" in result.stderr
+
+
+def test_doctor_looks_at_everything(call, tmp_path: Path) -> None:
+    result = call("doctor", "--json")
+    findings = {finding["what"]: finding for finding in json.loads(result.stdout)}
+    assert {"regbench", "packages", "GPU", "CPU", "folder: cache", "folder: runs", "records"} <= set(findings)
+    assert "torch" in findings["packages"]["said"]
+    bad = [finding for finding in findings.values() if finding["state"] == "bad"]
+    assert result.exit_code == (1 if bad else 0)
+    (tmp_path / "runs" / "a" / "b" / "c").mkdir(parents=True)
+    (tmp_path / "runs" / "a" / "b" / "c" / "run.json").write_text("{")
+    result = call("doctor")
+    assert result.exit_code == 1
+    assert "run.json is no run record" in " ".join(result.stdout.split())
+
+
+def test_version(call) -> None:
+    result = call("--version")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("regbench 0.")
+
+
+def test_help_without_a_word(call) -> None:
+    result = call()
+    assert result.exit_code == 0
+    for command in ("run", "leaderboard", "list", "show", "data", "new", "check", "cite", "doctor"):
+        assert command in result.stdout
