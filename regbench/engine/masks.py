@@ -1,6 +1,7 @@
 """Masks for a cohort: asked for once, kept, and never used for another cohort."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import safetensors.torch
@@ -13,7 +14,7 @@ from regbench.data.atomic import write_bytes
 from regbench.engine.identity import digest, plugin_identity
 from regbench.engine.plan import Chosen
 from regbench.engine.progress import Progress
-from regbench.errors import DataError, RunError
+from regbench.errors import BusyError, DataError, RunError
 from regbench.results import locked
 
 _FILE = "masks.safetensors"
@@ -40,7 +41,7 @@ def add_masks(
         RunError: if the source gives something else than a label map on every scan's grid.
     """
     folder = (cache or cache_folder()) / "masks" / masks_key(cohort, source)
-    with locked(folder, patience_seconds=_PATIENCE_SECONDS):
+    with _held(folder, progress):
         kept = _read(folder / _FILE, cohort)
         if kept is not None:
             return _with(cohort, kept, source.plugin.name)
@@ -53,6 +54,18 @@ def add_masks(
         content = {str(n): made[scan].data.cpu().contiguous() for n, scan in enumerate(cohort.ids)}
         write_bytes(folder / _FILE, safetensors.torch.save(content))
     return masked
+
+
+@contextmanager
+def _held(folder: Path, progress: Progress) -> Iterator[None]:
+    """The folder's lock, waited for if another process makes the same masks."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(folder))
+        except BusyError:
+            progress.note("Another process is making the same masks; waiting for it.")
+            held.enter_context(locked(folder, patience_seconds=_PATIENCE_SECONDS))
+        yield
 
 
 def masks_key(cohort: Cohort, source: Chosen[MaskSource]) -> str:

@@ -72,7 +72,21 @@ class MasksRecord(_Part):
 
 
 class MachineRecord(_Part):
-    """Where it ran. Nothing of this counts for the run's id, except that a device's kind may change the last digits."""
+    """Where it ran. Of this, only the precision and the device's kind count for the run's id.
+
+    Attributes:
+        system: the operating system.
+        processor: the CPU.
+        cores: how many the process may use.
+        accelerator: the GPU, or None where a CPU computed.
+        python: version.
+        torch: version.
+        cuda: version, or None.
+        precision: of the training; pairs are registered and scored in float32.
+        tf32: whether the GPU may round float32 factors to TensorFloat-32.
+        deterministic: whether a repetition gives the same bits.
+        git: the commit of the method's working tree, with a plus sign if it has changes; None if it is in none.
+    """
 
     system: str
     processor: str
@@ -93,7 +107,8 @@ class CostRecord(_Part):
     Attributes:
         wall_seconds: phase ("prepare", "masks", "train", "evaluate") → seconds, over all sittings.
         seconds_per_pair: median over the test pairs, after a warm-up, synchronised.
-        peak_memory_mib: of the training, or of the evaluation where nothing is trained; on a GPU the device's.
+        peak_memory_mib: of the training, or of the evaluation where nothing is trained; on a GPU what was allocated
+            there, on a CPU the process's resident set, the interpreter and its libraries included.
         parameters: of the network; None where there is none.
     """
 
@@ -104,7 +119,16 @@ class CostRecord(_Part):
 
 
 class TrainingRecord(_Part):
-    """How the network was trained: the recipe as used, and how far it came."""
+    """How the network was trained, and how far it came.
+
+    Attributes:
+        recipe: as used.
+        steps: planned; with a time budget, those that it sufficed for.
+        steps_done: so far.
+        budget_seconds: of training, or None where the steps are given.
+        best_step: after which the validation score was best.
+        best_validation: that score: the mean DSC of the validation pairs, in percent.
+    """
 
     recipe: Mapping[str, Any]
     steps: int

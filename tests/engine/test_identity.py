@@ -127,9 +127,9 @@ def test_an_edited_module_is_another_method(package: Path) -> None:
 
 
 def test_of_the_harness_only_the_plugins_own_room_counts() -> None:
-    plugin = importlib.import_module("regbench.masks.segmenter").Segmenter
+    plugin = importlib.import_module("regbench.masks.truth").TruthMasks
     modules = _files(plugin.__module__)
-    assert "regbench.masks.segmenter" in modules
+    assert "regbench.masks.truth" in modules
     assert all(name.startswith("regbench.masks") for name in modules)
 
 

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -11,7 +12,7 @@ from regbench.data import Cohort
 from regbench.engine import Plan, Silent, add_masks, run
 from regbench.engine.masks import mask_request, masks_key
 from regbench.errors import RunError
-from regbench.results import Store
+from regbench.results import Store, locked
 
 Add = Callable[..., Cohort]
 
@@ -66,6 +67,24 @@ def test_masks_are_made_once(toy_cohort: Cohort, toys: ModuleType, tmp_path: Pat
     assert first.masks[:, :, :12].eq(1).all()
     assert first.masks[:, :, 12:].eq(0).all()
     assert first.mask_labels == (1, 2, 3)
+
+
+def test_a_second_process_waits_and_says_so(toy_cohort: Cohort, toys: ModuleType, tmp_path: Path) -> None:
+    source = toys.chosen("masks", toys.Halves())
+    folder = tmp_path / "masks" / masks_key(toy_cohort, source)
+    first = ExitStack()
+    first.enter_context(locked(folder))
+    notes = []
+
+    class Told(Silent):
+        def note(self, sentence: str) -> None:
+            notes.append(sentence)
+            first.close()
+
+    add_masks(toy_cohort, source, Told(), modality="ct", cache=tmp_path)
+    assert len(notes) == 1
+    assert "waiting" in notes[0]
+    assert times_asked(tmp_path) == 1
 
 
 def test_what_masks_depend_on_makes_others(toy_cohort: Cohort, toys: ModuleType, tmp_path: Path) -> None:
