@@ -30,6 +30,26 @@ def test_wilcoxon_is_exact() -> None:
     assert wilcoxon_p(a, b) == pytest.approx(by_enumeration(a - b), abs=1e-12)
 
 
+def test_wilcoxon_is_exact_with_ties() -> None:
+    differences = np.array([1, 1, -1, 2, 2, 3, -3, 3, 4, 0], dtype=float)
+    assert wilcoxon_p(differences, np.zeros(10)) == pytest.approx(by_enumeration(differences[:-1]), abs=1e-12)
+
+
+@pytest.mark.parametrize("n", [2, 6, 21, 45, 50])
+def test_wilcoxon_agrees_with_scipy_where_there_are_no_ties(n: int) -> None:
+    rng = np.random.default_rng(n)
+    a, b = rng.normal(size=n), rng.normal(0.3, size=n)
+    assert wilcoxon_p(a, b) == pytest.approx(stats.wilcoxon(a, b, method="exact").pvalue, rel=1e-9)
+
+
+def test_wilcoxon_agrees_with_scipy_for_many_pairs() -> None:
+    rng = np.random.default_rng(3)
+    smooth, tied = rng.normal(0.1, size=190), rng.integers(-5, 7, size=190).astype(float)
+    for differences in (smooth, tied):
+        expected = stats.wilcoxon(differences, method="asymptotic", correction=False).pvalue
+        assert wilcoxon_p(differences, np.zeros(190)) == pytest.approx(expected, rel=1e-9)
+
+
 def test_wilcoxon_takes_pairs_that_both_have() -> None:
     a, b = DARWIN.copy(), np.zeros(15)
     a[3], b[7] = np.nan, np.nan
