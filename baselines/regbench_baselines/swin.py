@@ -56,7 +56,7 @@ class SwinOptions:
     depths: tuple[int, ...] = (2, 2, 4, 2)
     heads: tuple[int, ...] = (4, 4, 8, 8)
     window: Shape = (5, 6, 7)
-    mlp_ratio: float = 4
+    mlp_ratio: float = 4.0
     drop_path: float = 0.3
     position_bias: bool = True
     qkv_bias: bool = False
