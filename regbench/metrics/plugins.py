@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import torch
+
 from regbench.api import Card, Case, Metric
 from regbench.metrics.overlap import dsc
 from regbench.metrics.points import inverse_consistency_mm, landmark_errors_mm
@@ -125,7 +127,7 @@ class SDlogJ(Metric):
 
     def measure(self, case: Case) -> Mapping[int | None, float]:
         """One number."""
-        return {None: sdlogj_of_determinants(case.determinant.split(SLAB_PLANES))}
+        return {None: sdlogj_of_determinants(torch.split(case.determinant, SLAB_PLANES))}
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ class SDlogJL2R(Metric):
 
     def measure(self, case: Case) -> Mapping[int | None, float]:
         """One number."""
-        return {None: sdlogj_of_determinants(case.determinant.split(SLAB_PLANES), "l2r")}
+        return {None: sdlogj_of_determinants(torch.split(case.determinant, SLAB_PLANES), "l2r")}
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ class Folding(Metric):
 
     def measure(self, case: Case) -> Mapping[int | None, float]:
         """One number."""
-        return {None: folding_percent_of_determinants(case.determinant.split(SLAB_PLANES))}
+        return {None: folding_percent_of_determinants(torch.split(case.determinant, SLAB_PLANES))}
 
 
 @dataclass(frozen=True)
