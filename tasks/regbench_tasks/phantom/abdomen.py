@@ -51,11 +51,11 @@ def landmarks(*, seed: int, case: int, grid: Grid) -> dict[str, Float64[np.ndarr
     """Named points of the organs that lie within the grid, in mm (RAS+)."""
     names, points = _anatomical_points()
     placed = anatomy_map(seed, case).inverse_at(points)
-    absent = "" if look(seed, case).gallbladder else LABELS[4]
+    gallbladder = look(seed, case).gallbladder
     return {
         name: point
         for name, point, within in zip(names, placed, inside(placed, grid), strict=True)
-        if within and not (absent and name.startswith(absent))
+        if within and (gallbladder or not name.startswith("gallbladder"))
     }
 
 
@@ -80,8 +80,8 @@ def _anatomical_points() -> tuple[tuple[str, ...], Float64[np.ndarray, "n 3"]]:
     names, points = [], []
     for number, name in sorted(LABELS.items()):
         order = list(ORGANS)
-        covering = [ORGANS[n] for n in order[order.index(number) + 1 :]]
-        found = organ_points(ORGANS[number], covering, POINTS_PER_ORGAN, key=(VERSION, number))
+        covering = [ORGANS[later] for later in order[order.index(name) + 1 :]]
+        found = organ_points(ORGANS[name], covering, POINTS_PER_ORGAN, key=(VERSION, number))
         names += [f"{name} {n + 1}" for n in range(len(found))]
         points.append(found)
     return tuple(names), np.concatenate(points)

@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from regbench_tasks.phantom.abdomen_organs import DUODENUM
 from regbench_tasks.phantom.abdomen_patient import Look
 from regbench_tasks.phantom.abdomen_trunk import CAVITY
-from regbench_tasks.phantom.canvas import Canvas
-from regbench_tasks.phantom.abdomen_organs import DUODENUM
+from regbench_tasks.phantom.canvas import Canvas, Paint
+from regbench_tasks.phantom.paints import layered
 from regbench_tasks.phantom.random_fields import Waves, stream
 from regbench_tasks.phantom.shapes import (
     Points,
@@ -15,6 +16,7 @@ from regbench_tasks.phantom.shapes import (
     common,
     ellipsoid,
     grown,
+    single,
     smooth_curve,
     tube,
     without,
@@ -47,7 +49,7 @@ def _loops(points: Points) -> Values:
     v = y * np.float32(1.15) + 0.8 * np.sin(0.5 * z - 0.6 * x)
     w = z + 0.9 * np.sin(0.6 * x + 0.45 * y)
     total = np.sin(u) * np.cos(v) + np.sin(v) * np.cos(w) + np.sin(w) * np.cos(u)
-    return ((-total - np.float32(0.12)) * np.float32(LOOP_MM / 2 / np.pi / 1.5)).astype(np.float32)
+    return single((-total - np.float32(0.12)) * np.float32(LOOP_MM / 2 / np.pi / 1.5))
 
 
 SMALL_BOWEL = without(
@@ -64,36 +66,32 @@ SMALL_BOWEL = without(
 
 def paint(canvas: Canvas, own: Look) -> None:
     """Paint bowel and bladder with this patient's contents."""
-    wall = own.hu["wall"]
-    canvas.paint(SMALL_BOWEL, wall + 20)
-    canvas.paint(grown(SMALL_BOWEL, -3), _chyme(own))
+    wall, blur = own.hu["wall"], canvas.blur_mm
+    canvas.paint(SMALL_BOWEL, layered(wall + 20, _chyme(own), 3, blur))
     for n, part in enumerate(COLON):
-        canvas.paint(part, wall)
-        canvas.paint(grown(part, -3), _stool(own, n))
-    canvas.paint(DUODENUM, wall + 10)
-    canvas.paint(grown(DUODENUM, -3), _chyme(own))
-    canvas.paint(BLADDER, wall - 15)
-    canvas.paint(grown(BLADDER, -3), 8.0)
+        canvas.paint(part, layered(wall, _stool(own, n), 3, blur))
+    canvas.paint(DUODENUM, layered(wall + 10, _chyme(own), 3, blur))
+    canvas.paint(BLADDER, layered(wall - 15, 8.0, 3, blur))
 
 
-def _chyme(own: Look):  # type: ignore[no-untyped-def]
+def _chyme(own: Look) -> Paint:
     where = Waves(stream(own.texture, 5), 90.0)
 
     def value(points: Points, _: Values) -> Values:
         filling = where(points)
         fluid = np.where(filling > 0.2, own.oral_contrast, 30)
-        return np.where(filling < -1.5, -700, fluid).astype(np.float32)
+        return single(np.where(filling < -1.5, -700, fluid))
 
     return value
 
 
-def _stool(own: Look, part: int):  # type: ignore[no-untyped-def]
+def _stool(own: Look, part: int) -> Paint:
     rng = stream(own.texture, 6, part)
     grain, where, dry = Waves(rng, 13.0, 8), Waves(rng, 110.0), float(rng.uniform(-20, 70))
     gas_level = float(rng.uniform(-0.4, 1.6))
 
     def value(points: Points, _: Values) -> Values:
         stool = dry + 45 * grain(points) - 350 * np.maximum(grain(points) - 1.1, 0)
-        return np.where(where(points) > gas_level, -900, stool).astype(np.float32)
+        return single(np.where(where(points) > gas_level, -900, stool))
 
     return value

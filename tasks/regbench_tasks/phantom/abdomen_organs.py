@@ -6,7 +6,7 @@ vein behind the pancreas, the adrenals above and medial to the kidneys.
 """
 
 from regbench_tasks.phantom.abdomen_trunk import UNDER_DIAPHRAGM, plane
-from regbench_tasks.phantom.shapes import Solid, common, ellipsoid, grown, tube, union, without
+from regbench_tasks.phantom.shapes import boxed, common, ellipsoid, grown, tube, union, without
 
 LABELS = {
     1: "spleen",
@@ -71,14 +71,23 @@ RENAL_VEINS = union(
     tube([(8, 20, 72), (12, 28, 40), (16, 34, 0)], [5.5, 5, 3.5]),
 )
 
+MESENTERIC_VESSELS = union(
+    tube([(4, 30, 20), (20, 44, -10), (46, 46, -40)], [2.6, 2.2, 1.6]),
+    tube([(4, 30, 20), (2, 46, -30), (-4, 50, -80)], [2.6, 2.2, 1.6]),
+    tube([(4, 30, 20), (-22, 46, 0), (-52, 48, -30)], [2.4, 2.0, 1.6]),
+    tube([(16, 34, 0), (34, 44, -36), (52, 40, -80)], [3.4, 2.8, 2.0]),
+    tube([(16, 34, 0), (-10, 52, -40), (-36, 50, -84)], [3.2, 2.6, 2.0]),
+    tube([(16, 34, 0), (-18, 54, 6), (-60, 48, 10)], [3.0, 2.4, 1.8]),
+)
+
 RIGHT_KIDNEY_BODY = ellipsoid((63, -44, 66), (28, 25, 55), (-8, 10, -30))
 LEFT_KIDNEY_BODY = ellipsoid((-63, -46, 84), (28, 25.5, 57), (-8, -10, 30))
 RIGHT_SINUS = ellipsoid((48, -36, 66), (17, 10, 23), (-8, 10, -30))
 LEFT_SINUS = ellipsoid((-48, -38, 84), (17, 10, 24), (-8, -10, 30))
 RIGHT_KIDNEY = without(RIGHT_KIDNEY_BODY, RIGHT_SINUS, blend=4)
 LEFT_KIDNEY = without(LEFT_KIDNEY_BODY, LEFT_SINUS, blend=4)
-RIGHT_MEDULLA = grown(ellipsoid((60, -43, 66), (19, 15, 42), (-8, 10, -30)), 0.0)
-LEFT_MEDULLA = grown(ellipsoid((-60, -45, 84), (19, 15, 43), (-8, -10, 30)), 0.0)
+RIGHT_MEDULLA = ellipsoid((60, -43, 66), (19, 15, 42), (-8, 10, -30))
+LEFT_MEDULLA = ellipsoid((-60, -45, 84), (19, 15, 43), (-8, -10, 30))
 
 STOMACH = union(
     ellipsoid((-62, 8, 168), (38, 40, 32), (0, 20, 0)),
@@ -88,7 +97,7 @@ STOMACH = union(
     ),
     blend=18,
 )
-STOMACH_LUMEN = grown(STOMACH, -4.5)
+STOMACH_WALL_MM = 4.5
 DUODENUM = tube(
     [(26, 44, 92), (44, 32, 98), (52, 16, 78), (48, 12, 50), (24, 14, 38), (-4, 14, 40), (-22, 14, 58), (-30, 26, 56)],
     [10, 12, 13, 13, 12, 11, 11, 11],
@@ -126,21 +135,25 @@ LEFT_ADRENAL = union(
     blend=2,
 )
 SPLEEN = without(
-    common(ellipsoid((-98, -36, 146), (42, 52, 62), (14, -8, 20)), grown(UNDER_DIAPHRAGM, -5), blend=10),
-    ellipsoid((-56, 6, 152), (54, 50, 78), (0, 0, -16)),
+    common(ellipsoid((-100, -36, 140), (46, 56, 66), (14, -8, 20)), grown(UNDER_DIAPHRAGM, -4), blend=10),
+    ellipsoid((-50, 14, 152), (50, 50, 84), (0, 0, -16)),
     grown(LEFT_KIDNEY_BODY, 4),
-    blend=10,
+    blend=8,
 )
 FALCIFORM = common(ellipsoid((8, 62, 128), (2.6, 46, 42), (0, 0, -8)), plane((0, -1, 0), -28.0))
 LIVER = without(
-    common(
-        grown(UNDER_DIAPHRAGM, -4),
-        # the visceral surface rises from the right flank to the left lobe
-        plane((-0.50, 0.12, -1.0), -116.0),
-        plane((-1.0, 0.0, 0.25), 112.0),
-        # the left lobe lies in front of stomach and esophagus
-        plane((-0.62, -1.0, 0.0), -2.0),
-        blend=24,
+    boxed(
+        common(
+            grown(UNDER_DIAPHRAGM, -4),
+            # the visceral surface rises from the right flank to the left lobe
+            plane((-0.50, 0.12, -1.0), -108.0),
+            plane((-1.0, 0.0, 0.25), 112.0),
+            # the left lobe lies in front of stomach and esophagus
+            plane((-0.62, -1.0, 0.0), -2.0),
+            blend=24,
+        ),
+        (-85.0, -80.0, 15.0),
+        (150.0, 105.0, 215.0),
     ),
     grown(RIGHT_KIDNEY_BODY, 5),
     ellipsoid((-8, -32, 140), (42, 46, 160)),
@@ -150,19 +163,22 @@ LIVER = without(
     blend=7,
 )
 
-ORGANS: dict[int, Solid] = {
-    6: LIVER,
-    1: SPLEEN,
-    7: STOMACH,
-    11: PANCREAS,
-    2: RIGHT_KIDNEY,
-    3: LEFT_KIDNEY,
-    12: RIGHT_ADRENAL,
-    13: LEFT_ADRENAL,
-    4: GALLBLADDER,
-    5: ESOPHAGUS,
-    10: PORTAL,
-    9: CAVA,
-    8: AORTA,
+ORGANS = {
+    "liver": LIVER,
+    "spleen": SPLEEN,
+    "stomach": STOMACH,
+    "pancreas": PANCREAS,
+    "right kidney": RIGHT_KIDNEY,
+    "left kidney": LEFT_KIDNEY,
+    "right adrenal gland": RIGHT_ADRENAL,
+    "left adrenal gland": LEFT_ADRENAL,
+    "gallbladder": GALLBLADDER,
+    "esophagus": ESOPHAGUS,
+    "portal and splenic vein": PORTAL,
+    "inferior vena cava": CAVA,
+    "aorta": AORTA,
 }
 """In the order in which they are painted: later ones cover earlier ones."""
+
+NUMBERS = {name: number for number, name in LABELS.items()}
+"""Name → label number."""

@@ -1,4 +1,4 @@
-"""How one abdomen differs from another: a smooth invertible map of the shared anatomy, and what scanner and contrast do.
+"""How one abdomen differs from another: a smooth invertible map of the shared anatomy; contrast medium and scanner.
 
 The map is the flow of a log-Euclidean polyaffine velocity (Arsigny et al., J. Math. Imaging Vis. 33, 2009): each organ
 has a handle with a shift, a turn and a scaling of its own, blended by Gaussian weights, on top of smooth random
@@ -12,15 +12,16 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float32
 
+from regbench_tasks.phantom.abdomen_trunk import SKIN
 from regbench_tasks.phantom.random_fields import flow, smooth_noise, stream
-from regbench_tasks.phantom.shapes import Triple
+from regbench_tasks.phantom.shapes import Triple, single
 from regbench_tasks.phantom.spline import ControlGrid, SplineMap
 
 VERSION = 1
 """Goes up with every change that changes a voxel."""
 
 BOX_MM = (384.0, 320.0, 512.0)
-CONTROL = ControlGrid(BOX_MM, rim_mm=50.0, step_mm=(10.0, 10.0, 10.0))
+CONTROL = ControlGrid(BOX_MM, rim_mm=50.0, step_mm=(12.0, 12.0, 12.0))
 MAP, LOOK, NOISE = 1, 2, 3
 
 
@@ -38,14 +39,14 @@ class Handle(NamedTuple):
 
 
 HANDLES = {
-    "liver": Handle((66, 22, 135), (52, 50, 50), (5, 6, 9), 0.10, 0.09),
-    "left lobe": Handle((-15, 50, 155), (28, 28, 28), (9, 8, 8), 0.15, 0.20),
-    "spleen": Handle((-100, -36, 140), (30, 36, 46), (7, 10, 14), 0.20, 0.18),
-    "right kidney": Handle((62, -44, 66), (30, 28, 46), (8, 9, 14), 0.16, 0.10),
-    "left kidney": Handle((-62, -46, 84), (30, 28, 46), (8, 9, 14), 0.16, 0.10),
-    "fundus": Handle((-62, 8, 165), (34, 34, 34), (9, 10, 10), 0.2, 0.18),
-    "antrum": Handle((-25, 56, 95), (36, 28, 30), (12, 10, 16), 0.2, 0.24),
-    "gallbladder": Handle((62, 52, 84), (20, 20, 24), (12, 12, 14), 0.3, 0.22),
+    "liver": Handle((66, 22, 135), (52, 50, 50), (7, 8, 12), 0.12, 0.12),
+    "left lobe": Handle((-15, 50, 155), (28, 28, 28), (11, 9, 10), 0.2, 0.25),
+    "spleen": Handle((-100, -36, 140), (30, 36, 46), (7, 10, 15), 0.20, 0.18),
+    "right kidney": Handle((62, -44, 66), (30, 28, 46), (9, 10, 17), 0.18, 0.12),
+    "left kidney": Handle((-62, -46, 84), (30, 28, 46), (9, 10, 17), 0.18, 0.12),
+    "fundus": Handle((-62, 8, 165), (34, 34, 34), (13, 15, 15), 0.25, 0.32),
+    "antrum": Handle((-30, 54, 100), (38, 30, 34), (18, 16, 25), 0.25, 0.38),
+    "gallbladder": Handle((62, 54, 84), (24, 24, 28), (23, 19, 25), 0.4, 0.34),
     "pancreatic head": Handle((26, 26, 82), (22, 20, 24), (8, 9, 10), 0.2, 0.12),
     "pancreatic tail": Handle((-62, -2, 122), (28, 24, 22), (8, 10, 11), 0.2, 0.12),
     "porta": Handle((38, 22, 130), (24, 22, 22), (8, 8, 9), 0.15, 0.10),
@@ -58,14 +59,19 @@ HANDLES = {
     "esophagus": Handle((-16, 10, 195), (18, 18, 36), (7, 8, 6), 0.1, 0.10),
     "right adrenal": Handle((38, -22, 128), (16, 16, 20), (6, 6, 8), 0.2, 0.10),
     "left adrenal": Handle((-36, -18, 124), (16, 16, 20), (7, 7, 8), 0.2, 0.10),
+    "upper spine": Handle((0, -55, 200), (22, 20, 48), (2, 2, 4), 0.04, 0.03),
+    "middle spine": Handle((0, -52, 100), (22, 20, 48), (2, 2, 4), 0.04, 0.03),
+    "lower spine": Handle((0, -50, -10), (22, 20, 52), (2, 2, 4), 0.04, 0.03),
     "bowel": Handle((0, 30, -20), (80, 50, 80), (10, 8, 14), 0.12, 0.08),
 }
 FREE_WEIGHT = 0.12
 """Weight of the motionless background beside the handles' weights."""
-VISCERA_SHIFT_MM = 13.0
+VISCERA_SHIFT_MM = 15.0
 TRUNK_SHIFT_MM = (4.0, 5.0, 7.0)
 TRUNK_TURN = 0.035
 TRUNK_SIZE = 0.035
+FAT_MM, FAT_REACH_MM = 6.0, 24.0
+"""How much the thickness of the subcutaneous fat varies, and how deep that is felt."""
 LONG_WAVE_MM, LONG_AMPLITUDE_MM = 55.0, 6.0
 SHORT_WAVE_MM, SHORT_AMPLITUDE_MM = 24.0, 2.6
 
@@ -74,8 +80,8 @@ SHORT_WAVE_MM, SHORT_AMPLITUDE_MM = 24.0, 2.6
 def anatomy_map(seed: int, case: int) -> SplineMap:
     """Patient → shared anatomy, in mm; smooth, invertible, not a function of how finely it is sampled."""
     rng = stream(VERSION, seed, case, MAP)
-    velocity = _polyaffine(rng) + _trunk(rng) + _ripples(rng)
-    return flow((velocity * CONTROL.fade()).astype(np.float32), CONTROL)
+    velocity = _polyaffine(rng) + _trunk(rng) + _fat(rng) + _ripples(rng)
+    return flow(single(velocity * CONTROL.fade()), CONTROL)
 
 
 def _polyaffine(rng: np.random.Generator) -> Float32[np.ndarray, "3 i j k"]:
@@ -84,11 +90,11 @@ def _polyaffine(rng: np.random.Generator) -> Float32[np.ndarray, "3 i j k"]:
     velocity = np.zeros_like(points)
     for handle in HANDLES.values():
         offset = points - _column(handle.centre)
-        weight = np.exp(-0.5 * ((offset / _column(handle.reach)) ** 2).sum(0)).astype(np.float32)
+        weight = single(np.exp(-0.5 * ((offset / _column(handle.reach)) ** 2).sum(0)))
         shift, generator = rng.standard_normal(3) * handle.shift, _generator(rng, handle.turn, handle.size)
         velocity += weight * (_apply(generator, offset) + _column(shift))
         total += weight
-    return velocity / np.maximum(total, 1.0)
+    return single(velocity / np.maximum(total, 1.0))
 
 
 def _trunk(rng: np.random.Generator) -> Float32[np.ndarray, "3 i j k"]:
@@ -97,33 +103,41 @@ def _trunk(rng: np.random.Generator) -> Float32[np.ndarray, "3 i j k"]:
     velocity = _apply(_generator(rng, TRUNK_TURN, TRUNK_SIZE), points) + _column(
         rng.standard_normal(3) * TRUNK_SHIFT_MM
     )
-    velocity[2] += (rng.standard_normal() * VISCERA_SHIFT_MM * viscera).astype(np.float32)
+    velocity[2] += single(rng.standard_normal() * VISCERA_SHIFT_MM * viscera)
     return velocity
+
+
+def _fat(rng: np.random.Generator) -> Float32[np.ndarray, "3 i j k"]:
+    x, y, z = CONTROL.points()
+    near_skin = np.exp(-((SKIN((x, y, z)) / np.float32(FAT_REACH_MM)) ** 2)) / np.maximum(np.hypot(x, y), 20)
+    thicker = rng.standard_normal() * FAT_MM
+    return single(thicker * near_skin * np.stack([x, y, np.zeros_like(z)]))
 
 
 def _ripples(rng: np.random.Generator) -> Float32[np.ndarray, "3 i j k"]:
     waves = ((LONG_WAVE_MM, LONG_AMPLITUDE_MM), (SHORT_WAVE_MM, SHORT_AMPLITUDE_MM))
-    return sum(  # type: ignore[return-value]
-        np.float32(amplitude)
-        * np.stack([smooth_noise(rng, CONTROL.shape, width / np.array(CONTROL.step_mm)) for _ in range(3)])
-        for width, amplitude in waves
-    )
+    velocity = np.zeros((3, *CONTROL.shape), dtype=np.float32)
+    for width, amplitude in waves:
+        for component in velocity:
+            component += amplitude * smooth_noise(rng, CONTROL.shape, width / np.array(CONTROL.step_mm))
+    return velocity
 
 
 def _generator(rng: np.random.Generator, turn: float, size: float) -> Float[np.ndarray, "3 3"]:
     a, b, c = rng.standard_normal(3) * turn
     # half of the change in size is common to the three directions, as organs grow
     sizes = size * (rng.standard_normal() * 0.7 + rng.standard_normal(3) * 0.7)
-    return np.array([[0, -c, b], [c, 0, -a], [-b, a, 0]]) + np.diag(sizes)
+    generator: Float[np.ndarray, "3 3"] = np.array([[0, -c, b], [c, 0, -a], [-b, a, 0]]) + np.diag(sizes)
+    return generator
 
 
 def _apply(matrix: Float[np.ndarray, "3 3"], vectors: Float32[np.ndarray, "3 i j k"]) -> Float32[np.ndarray, "3 i j k"]:
     rows = [sum(np.float32(m) * v for m, v in zip(row, vectors, strict=True)) for row in matrix]
-    return np.stack(rows).astype(np.float32)
+    return single(np.stack(rows))
 
 
 def _column(triple: Triple | Float[np.ndarray, "3"]) -> Float32[np.ndarray, "3 1 1 1"]:
-    return np.asarray(triple, dtype=np.float32)[:, None, None, None]
+    return single(triple)[:, None, None, None]
 
 
 HOUNSFIELD = {

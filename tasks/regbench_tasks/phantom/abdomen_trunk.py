@@ -3,7 +3,7 @@
 The transpyloric plane (first lumbar vertebra) lies at z = 95, the iliac crests at z = −10.
 """
 
-from functools import partial
+from functools import partial, reduce
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from regbench_tasks.phantom.shapes import (
     ellipsoid,
     grown,
     mirrored,
+    single,
     smooth_min,
     tube,
     union,
@@ -29,7 +30,7 @@ DISC_LEVELS = (-69.0, -33.0, 3.5, 40.5, 77.0, 111.5, 142.0, 170.5, 198.0, 224.5,
 
 
 def _bump(value: Values, centre: float, width: float) -> Values:
-    return np.exp(-(((value - np.float32(centre)) / np.float32(width)) ** 2))
+    return single(np.exp(-(((value - centre) / width) ** 2)))
 
 
 def _skin(points: Points) -> Values:
@@ -42,13 +43,13 @@ def _skin(points: Points) -> Values:
     norm = (u * u * np.sqrt(u) + v * v * np.sqrt(v)) ** np.float32(0.4)
     reach = np.sqrt(x * x + y * y)
     spinal_furrow = 7 * np.exp(-((x / 14) ** 2)) * (y < 0)
-    return (reach - reach / np.maximum(norm, np.float32(1e-3)) + spinal_furrow).astype(np.float32)
+    return single(reach - reach / np.maximum(norm, np.float32(1e-3)) + spinal_furrow)
 
 
 def _inner_fat(points: Points) -> Values:
-    x, y, z = points
+    _, y, z = points
     thickness = 11 + 9 * _bump(y, -60, 70) * _bump(z, -90, 120) + 5 * _bump(y, 110, 50) * _bump(z, -60, 80)
-    return (_skin(points) + thickness).astype(np.float32)
+    return single(_skin(points) + thickness)
 
 
 def dome_height(x: Values, y: Values) -> Values:
@@ -56,27 +57,26 @@ def dome_height(x: Values, y: Values) -> Values:
     right = 84 * _bump(x, 68, 64) * _bump(y, 14, 78)
     left = 76 * _bump(x, -72, 58) * _bump(y, 8, 72)
     middle = 46 * _bump(x, 0, 48) * _bump(y, 40, 50)
-    return (122 + right + left + middle).astype(np.float32)
+    return single(122 + right + left + middle)
 
 
 def _below_dome(points: Points) -> Values:
     x, y, z = points
-    return ((z - dome_height(x, y)) * np.float32(0.75)).astype(np.float32)
+    return single((z - dome_height(x, y)) * np.float32(0.75))
 
 
 def _above(level: float, points: Points) -> Values:
-    return (np.float32(level) - points[2]).astype(np.float32)
+    return single(np.float32(level) - points[2])
 
 
 SKIN = Solid(_skin)
 WALL = Solid(_inner_fat)
 CAVITY = grown(WALL, -WALL_MM)
 UNDER_DIAPHRAGM = common(CAVITY, Solid(_below_dome))
-DIAPHRAGM = common(grown(CAVITY, 2.0), Solid(_below_dome))
 
 
 def _lung(points: Points) -> Values:
-    return np.maximum(CAVITY(points), np.float32(4) - _below_dome(points))
+    return single(np.maximum(CAVITY(points), 4 - _below_dome(points)))
 
 
 LUNGS = Solid(_lung, low=(-EVERYWHERE, -EVERYWHERE, 100.0))
@@ -84,22 +84,22 @@ HEART = union(ellipsoid((-18, 38, 236), (58, 44, 42), (0, 15, -25)), ellipsoid((
 
 
 def _spine_centre(z: Values) -> Values:
-    """y of the middle of the vertebral bodies: lordosis of the loins, kyphosis above and of the sacrum."""
-    return (-42 - 9 * np.cos((z - 15) / 88) * -1 - 6 * _bump(z, 250, 70)).astype(np.float32)
+    """Y of the middle of the vertebral bodies: lordosis of the loins, kyphosis above and of the sacrum."""
+    return single(-42 + 9 * np.cos((z - 15) / 88) - 6 * _bump(z, 250, 70))
 
 
 def _disc_nearness(z: Values) -> Values:
-    return np.min([np.abs(z - np.float32(level)) for level in DISC_LEVELS], axis=0)
+    return reduce(np.minimum, (single(np.abs(z - level)) for level in DISC_LEVELS))
 
 
 def _vertebrae(points: Points) -> Values:
     x, y, z = points
     from_disc = _disc_nearness(z)
     waist = 2.2 * np.minimum(from_disc / 14, 1)
-    size = (24.5 - 0.022 * (z + 60)).astype(np.float32) - waist
+    size = single(24.5 - 0.022 * (z + 60)) - waist
     v = (y - _spine_centre(z)) / np.float32(0.74)
     body = np.sqrt(x * x + v * v) - size
-    return np.maximum(body * np.float32(0.85), np.float32(-66) - z).astype(np.float32)
+    return single(np.maximum(body * np.float32(0.85), np.float32(-66) - z))
 
 
 def _neural_arch(points: Points) -> Values:
@@ -112,7 +112,7 @@ def _neural_arch(points: Points) -> Values:
     transverse = np.maximum(np.maximum(np.abs(y + 27 + 0.15 * side) - 4.5, side - 37), 12 - phase)
     arch = smooth_min(np.minimum(spinous, transverse), lamina, 4)
     canal = 9.5 - np.sqrt(x * x + ((y + 25) / 0.85) ** 2)
-    return np.maximum(np.maximum(arch, canal), np.float32(-75) - z).astype(np.float32)
+    return single(np.maximum(np.maximum(arch, canal), np.float32(-75) - z))
 
 
 _COLUMN_LOW, _COLUMN_HIGH = (-42.0, -125.0, -76.0), (42.0, 2.0, EVERYWHERE)
@@ -122,7 +122,7 @@ NEURAL_ARCHES = Solid(_neural_arch, _COLUMN_LOW, _COLUMN_HIGH)
 
 def _canal(points: Points) -> Values:
     x, y, z = points
-    return (np.sqrt(x * x + ((y - _spine_centre(z) + 25) / 0.85) ** 2) - 8.5).astype(np.float32)
+    return single(np.sqrt(x * x + ((y - _spine_centre(z) + 25) / 0.85) ** 2) - 8.5)
 
 
 CANAL = Solid(_canal, (-12.0, -95.0, -90.0), (12.0, -40.0, EVERYWHERE))
@@ -130,7 +130,7 @@ CANAL = Solid(_canal, (-12.0, -95.0, -90.0), (12.0, -40.0, EVERYWHERE))
 
 def disc_share(points: Points) -> Values:
     """1 within a disc, 0 within a vertebral body."""
-    return np.clip((np.float32(5.0) - _disc_nearness(points[2])) / 2, 0, 1).astype(np.float32)
+    return single(np.clip((np.float32(5.0) - _disc_nearness(points[2])) / 2, 0, 1))
 
 
 RIBS = 8
@@ -139,14 +139,12 @@ RIB_STEP_MM = 27.0
 
 def _rib_height(angle: Values) -> Values:
     """How far a rib has come down from its vertebra, at an angle (0 behind, π in front)."""
-    return (-92 * np.sin(np.minimum(angle, np.float32(1.95)) * 0.8) ** 2 + 24 * np.maximum(angle - 1.95, 0)).astype(
-        np.float32
-    )
+    return single(-92 * np.sin(np.minimum(angle, 1.95) * 0.8) ** 2 + 24 * np.maximum(angle - 1.95, 0))
 
 
 def _ribs(points: Points) -> Values:
     x, y, z = points
-    angle = np.arctan2(np.abs(x), -(y + 10)).astype(np.float32)
+    angle = single(np.arctan2(np.abs(x), -(y + 10)))
     head = z - _rib_height(angle)
     lowest = 122.0
     number = np.clip(np.round((head - lowest) / RIB_STEP_MM), 0, RIBS - 1)
@@ -156,21 +154,21 @@ def _ribs(points: Points) -> Values:
     end = np.minimum(1.35 + 0.32 * number, 2.75)
     round_ = np.sqrt((offset / 1.45) ** 2 + depth * depth) - 4.3
     too_far = np.maximum((angle - end) * 90, (0.22 - angle) * 90)
-    return np.maximum(round_, too_far).astype(np.float32)
+    return single(np.maximum(round_, too_far))
 
 
 RIB_CAGE = Solid(_ribs, low=(-EVERYWHERE, -EVERYWHERE, 10.0))
 STERNUM = Solid(
-    lambda p: np.maximum(
-        np.maximum(np.abs(p[0]) - 17, np.abs(WALL(p) + np.float32(6)) - 5), np.float32(176) - p[2]
-    ).astype(np.float32),
+    lambda p: single(
+        np.maximum(np.maximum(np.abs(p[0]) - 17, np.abs(WALL(p) + np.float32(6)) - 5), np.float32(176) - p[2])
+    ),
     (-30.0, 60.0, 170.0),
     (30.0, 130.0, EVERYWHERE),
 )
 
 _ILIUM = without(
     common(
-        grown(ellipsoid((82, -28, -62), (62, 62, 66), (10, 0, 0)), 0.0),
+        ellipsoid((82, -28, -62), (62, 62, 66), (10, 0, 0)),
         Solid(
             lambda p: (p[2] * np.float32(-0.2) - p[1] * np.float32(0.1) + 26 - p[0] * np.float32(0.9)).astype(
                 np.float32
@@ -202,13 +200,15 @@ _PSOAS = tube(
 )
 _BACK = common(ellipsoid((36, -84, 80), (36, 26, 420)), grown(WALL, 1.5))
 _QUADRATUS = tube([(56, -62, 92), (70, -60, 40), (80, -60, -6)], [10, 13, 13], squash=(0.8, 1.3, 1.0))
-_ILIACUS = common(
-    ellipsoid((66, -18, -52), (64, 60, 70), (10, 0, 0)), ellipsoid((98, -18, -66), (46, 60, 60), (10, 0, 0))
+_ILIACUS = without(
+    common(ellipsoid((66, -18, -52), (65, 61, 71), (10, 0, 0)), ellipsoid((100, -22, -62), (46, 60, 60), (10, 0, 0))),
+    ellipsoid((56, -8, -44), (62, 56, 68), (10, 0, 0)),
+    blend=6,
 )
 _GLUTEAL = common(ellipsoid((92, -62, -118), (66, 56, 92)), grown(SKIN, -14))
 _THIGH = common(ellipsoid((104, 10, -262), (62, 76, 90)), grown(SKIN, -12))
 _RECTUS = Solid(
-    lambda p: np.maximum(np.abs(np.abs(p[0]) - 34) - 30, np.abs(WALL(p) + np.float32(5.0)) - 6.5).astype(np.float32),
+    lambda p: single(np.maximum(np.abs(np.abs(p[0]) - 34) - 30, np.abs(WALL(p) + np.float32(5.0)) - 6.5)),
     (-70.0, 30.0, -EVERYWHERE),
     (70.0, 140.0, 190.0),
 )
@@ -236,4 +236,4 @@ def _unit(vector: Triple) -> Triple:
 def _half_space(normal: Triple, offset: float, points: Points) -> Values:
     a, b, c = (np.float32(n) for n in normal)
     x, y, z = points
-    return (x * a + y * b + z * c - np.float32(offset)).astype(np.float32)
+    return single(x * a + y * b + z * c - np.float32(offset))

@@ -5,12 +5,14 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from regbench.api import Grid
+from regbench.api import Grid, patient_of
+from regbench.errors import BadValueError
 from regbench_tasks.phantom.cardiac_motion import contraction
 from regbench_tasks.phantom.cardiac_patient import BOX_MM, VERSION, Heart, heart
 from regbench_tasks.phantom.cardiac_scan import PHASES, scan
 from regbench_tasks.phantom.files import inside, write_landmarks, write_nifti
 from regbench_tasks.phantom.random_fields import stream
+from regbench_tasks.phantom.shapes import single
 
 FACTS = 5
 LEVELS, ANGLES = 8, 20
@@ -75,27 +77,29 @@ def true_field(*, seed: int, shape: tuple[int, int, int], fixed: str, moving: st
         shape: voxels of the box.
         fixed: a scan id such as "patient001/ES".
         moving: the same patient's other scan.
+
+    Raises:
+        BadValueError: if they are not the two scans of one patient.
     """
+    if {fixed, moving} != {f"{patient_of(fixed)}/{phase}" for phase in PHASES}:
+        raise BadValueError(f"The field is known between a patient's ED and ES, not between {fixed} and {moving}.")
     patient, _, phase = fixed.partition("/")
     grid = grid_of(shape)
     motion = contraction(seed, int(patient.removeprefix("patient")))
     index = np.moveaxis(np.indices(shape), 0, -1).reshape(-1, 3).astype(np.float64)
     world = grid.to_world(index)
-    if fixed == moving:
-        target = world
-    else:
-        target = motion.at(world) if phase == "ES" else motion.inverse_at(world)
+    target = motion.at(world) if phase == "ES" else motion.inverse_at(world)
     return (grid.to_index(target) - index).T.reshape(3, *shape).astype(np.float32)
 
 
 def _diastolic_points(own: Heart) -> dict[str, Float64[np.ndarray, "3"]]:
-    angles = (own.right_angle + np.linspace(0, 2 * np.pi, ANGLES, endpoint=False)).astype(np.float32)
+    angles = single(own.right_angle + np.linspace(0, 2 * np.pi, ANGLES, endpoint=False))
     layers = {
         "endocardium": own.endocardium,
         "middle of the wall": lambda a, z: (own.endocardium(a, z) + own.epicardium(a, z)) / 2,
         "epicardium": own.epicardium,
     }
-    found = {}
+    found: dict[str, Float64[np.ndarray, 3]] = {}
     for level in range(LEVELS):
         z = np.full_like(angles, own.apex + (own.base - own.apex) * (level + 0.6) / LEVELS)
         for layer, radius in layers.items():

@@ -2,7 +2,7 @@
 
 In systole the valves' plane comes down towards the apex, the heart turns about its axis, and each radius shrinks. The
 muscle keeps its volume: with the long axis scaled by λ, a point of the wall at radius r comes to r′ with
-r′² = r²/λ − C(angle, z), for which the determinant r′λ dr′ / (r dr) is 1; the constant follows from the ejection fraction.
+r′² = r²/λ − C(angle, z), for which the determinant r′λ dr′ / (r dr) is 1; C follows from the ejection fraction.
 Blood gives way, and what surrounds the heart follows it less and less.
 """
 
@@ -10,10 +10,11 @@ from functools import cache
 
 import numpy as np
 from jaxtyping import Float32
+from scipy.ndimage import spline_filter
 
 from regbench_tasks.phantom.cardiac_patient import BOX_MM, MOTION, RV_WALL_MM, VERSION, Heart, heart
 from regbench_tasks.phantom.random_fields import smooth_noise, stream
-from regbench_tasks.phantom.shapes import Points, Values
+from regbench_tasks.phantom.shapes import Points, Values, single
 from regbench_tasks.phantom.spline import ControlGrid, SplineMap
 
 CONTROL = ControlGrid(BOX_MM, rim_mm=40.0, step_mm=(4.0, 4.0, 5.0))
@@ -32,13 +33,16 @@ def contraction(seed: int, case: int) -> SplineMap:
     rng = stream(VERSION, seed, case, MOTION)
     drift = [smooth_noise(rng, CONTROL.shape, 30 / np.array(CONTROL.step_mm)) for _ in range(3)]
     d = (d + np.float32(BREATHING_MM) * np.stack(drift)) * CONTROL.fade()
-    return SplineMap(CONTROL, d.astype(np.float32))
+    # filtered, so that the spline passes through the contraction at the control points and loses none of it
+    return SplineMap(CONTROL, np.stack([spline_filter(c, order=3, output=np.float32) for c in d]))
 
 
 def _back(own: Heart, points: Points) -> list[Values]:
     x, y, z = own.local(points)
-    r, angle = np.hypot(x, y), np.arctan2(y, x).astype(np.float32)
     raised = _raised(own, z)
+    near = _share(own, np.hypot(x, y), single(np.arctan2(y, x)), raised)
+    x, y = x - near * np.float32(own.swing[0]), y - near * np.float32(own.swing[1])
+    r, angle = np.hypot(x, y), single(np.arctan2(y, x))
     share = _share(own, r, angle, raised)
     z = z + share * (raised - z)
     angle = angle - share * _twist(own, z)
@@ -57,12 +61,12 @@ def _raised(own: Heart, z: Values) -> Values:
     lowered = foot + left * (own.base - foot)
     heights = [foot - 40, foot, lowered, own.base + 45]
     before = [foot - 40, foot, own.base, own.base + 45]
-    return np.interp(z, heights, before).astype(np.float32)
+    return single(np.interp(z, heights, before))
 
 
 def _twist(own: Heart, z: Values) -> Values:
     upwards = np.clip((z - own.apex) / (own.base - own.apex), 0, 1)
-    return (own.twist * (0.68 - upwards)).astype(np.float32)
+    return single(own.twist * (0.68 - upwards))
 
 
 def _share(own: Heart, r: Values, angle: Values, z: Values) -> Values:
@@ -70,7 +74,7 @@ def _share(own: Heart, r: Values, angle: Values, z: Values) -> Values:
     _, systolic = _knots(own, angle, z)
     edge, far = np.sqrt(systolic[-2]), np.sqrt(systolic[-1])
     t = np.clip((far - r) / (far - edge), 0, 1)
-    return (t * t * (3 - 2 * t)).astype(np.float32)
+    return single(t * t * (3 - 2 * t))
 
 
 def _knots(own: Heart, angle: Values, z: Values) -> tuple[list[Values], list[Values]]:
@@ -78,8 +82,8 @@ def _knots(own: Heart, angle: Values, z: Values) -> tuple[list[Values], list[Val
     left = 1 - own.typical.shortening
     inner, outer = own.endocardium(angle, z), own.epicardium(angle, z)
     right = own.right_wall(angle, z)
-    kept = (1 - own.typical.ejection) / left
-    kept = kept + own.scar(angle, z) * (1 / left - kept)
+    healthy = (1 - own.typical.ejection) / left
+    kept = healthy + own.scar(angle, z) * (1 / left - healthy)
     contracted = np.sqrt(kept * inner**2 + (outer**2 - inner**2) / left)
     narrowed = contracted + (1 - own.typical.right_narrowing) * (right - outer)
     radii = [inner, outer, right, right + RV_WALL_MM, right + RV_WALL_MM + REACH_MM]
@@ -101,4 +105,4 @@ def _interpolate(values: Values, knots: list[Values], heights: list[Values]) -> 
     for k0, k1, h0, h1 in zip(knots[-2::-1], knots[:0:-1], heights[-2::-1], heights[:0:-1], strict=True):
         piece = h0 + (values - k0) * (h1 - h0) / (k1 - k0)
         result = np.where(values < k1, piece, result)
-    return np.maximum(result, 0).astype(np.float32)
+    return single(np.maximum(result, 0))

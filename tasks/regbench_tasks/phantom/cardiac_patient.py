@@ -10,13 +10,13 @@ from functools import cache
 import numpy as np
 
 from regbench_tasks.phantom.random_fields import stream
-from regbench_tasks.phantom.shapes import Points, Triple, Values, rotation, turned
+from regbench_tasks.phantom.shapes import Points, Triple, Values, rotation, single, turned
 
 VERSION = 1
 """Goes up with every change that changes a voxel."""
 
 BOX_MM = (192.0, 192.0, 100.8)
-HEART, MOTION, LOOK, NOISE = 1, 2, 3, 4
+HEART, MOTION, LOOK, NOISE, GROUPS = 1, 2, 3, 4, 6
 RV_WALL_MM = 3.5
 
 
@@ -46,11 +46,11 @@ class Diagnosis:
 
 
 DIAGNOSES = {
-    "NOR": Diagnosis(24.5, 9.0, 0.5, 33, 0.62, 0.165, 0.36),
-    "MINF": Diagnosis(27.0, 8.5, 0.0, 31, 0.47, 0.12, 0.32, scar=0.85),
-    "DCM": Diagnosis(33.0, 7.5, 0.0, 31, 0.27, 0.07, 0.22),
-    "HCM": Diagnosis(21.5, 12.0, 5.0, 29, 0.72, 0.15, 0.38),
-    "RV": Diagnosis(22.5, 8.5, 0.5, 46, 0.58, 0.14, 0.24),
+    "NOR": Diagnosis(24.5, 9.0, 0.5, 33, 0.67, 0.18, 0.42),
+    "MINF": Diagnosis(26.5, 8.5, 0.0, 31, 0.57, 0.15, 0.38, scar=0.8),
+    "DCM": Diagnosis(32.0, 7.5, 0.0, 31, 0.42, 0.115, 0.32),
+    "HCM": Diagnosis(22.0, 11.5, 4.5, 29, 0.70, 0.16, 0.42),
+    "RV": Diagnosis(22.5, 8.5, 0.5, 45, 0.64, 0.16, 0.34),
 }
 
 
@@ -72,6 +72,7 @@ class Heart:
         oval_phase: their phases.
         scar_angle: where a scar is.
         twist: turn of the apex against the base in systole.
+        swing: how far the heart as a whole moves across its axis in systole, mm.
     """
 
     group: str
@@ -87,6 +88,7 @@ class Heart:
     oval_phase: tuple[float, float]
     scar_angle: float
     twist: float
+    swing: tuple[float, float]
 
     def local(self, points: Points) -> Points:
         """Points of the end-diastolic scan in the heart's frame."""
@@ -99,13 +101,13 @@ class Heart:
             np.float32(a) * np.cos(m * angle - np.float32(p))
             for m, a, p in zip((2, 3), self.oval, self.oval_phase, strict=True)
         )
-        return (self.typical.radius * shape * self._profile(z, self.widest - self.apex)).astype(np.float32)
+        return single(self.typical.radius * shape * self._profile(z, self.widest - self.apex))
 
     def wall(self, angle: Values, z: Values) -> Values:
         """Thickness of the left ventricle's wall: thicker at the septum as the diagnosis has it, thinner in a scar."""
         septal = 0.5 + 0.5 * np.cos(angle - np.float32(self.right_angle))
         scarred = 1 - 0.3 * self.scar(angle, z)
-        return ((self.typical.wall + self.typical.septum * septal * septal) * scarred).astype(np.float32)
+        return single((self.typical.wall + self.typical.septum * septal * septal) * scarred)
 
     def epicardium(self, angle: Values, z: Values) -> Values:
         """Outer radius of the left ventricle; the wall at the apex is half as thick."""
@@ -113,7 +115,7 @@ class Heart:
         outer = self._profile(z, height + 0.6 * self.typical.wall)
         thickness = self.wall(angle, z)
         inner = self.typical.radius * (self.endocardium(angle, np.full_like(z, self.widest)) / self.typical.radius)
-        return ((inner + thickness) * outer).astype(np.float32)
+        return single((inner + thickness) * outer)
 
     def right_wall(self, angle: Values, z: Values) -> Values:
         """Radius of the inside of the right ventricle's free wall; the epicardium where there is no right ventricle."""
@@ -123,31 +125,38 @@ class Heart:
         offset = _wrapped(angle - np.float32(self.right_angle) - 0.32 * np.maximum(upwards - 0.45, 0))
         across = np.maximum(np.cos(0.5 * np.pi * np.clip(offset / half_angle, -1, 1)), 0) ** 0.75
         along = np.sqrt(np.clip(1 - (1 - np.minimum(upwards / 0.75, 1)) ** 2, 0, 1))
-        return (self.epicardium(angle, z) + self.typical.width * across * along).astype(np.float32)
+        return single(self.epicardium(angle, z) + self.typical.width * across * along)
 
     def scar(self, angle: Values, z: Values) -> Values:
         """How much the wall is scarred, 0 to 1."""
         offset = _wrapped(angle - np.float32(self.scar_angle))
         height = (z - (self.base + self.apex) / 2 + 12) / 26
-        return (self.typical.scar * np.exp(-((offset / 0.8) ** 2) - height * height)).astype(np.float32)
+        return single(self.typical.scar * np.exp(-((offset / 0.8) ** 2) - height * height))
 
     def _profile(self, z: Values, height: float) -> Values:
         below = (z - self.widest) / np.float32(height)
         above = (z - self.widest) / np.float32(2.6 * height)
         t = np.where(below < 0, below, above)
-        return np.sqrt(np.maximum(1 - t * t, np.float32(0))).astype(np.float32)
+        return single(np.sqrt(np.maximum(1 - t * t, np.float32(0))))
 
 
 def _wrapped(angle: Values) -> Values:
     turn = np.float32(2 * np.pi)
-    return (angle - turn * np.round(angle / turn)).astype(np.float32)
+    return single(angle - turn * np.round(angle / turn))
+
+
+def diagnosis(seed: int, case: int) -> str:
+    """A patient's diagnosis; of five patients in a row (1–5, 6–10, …) each has another."""
+    block, place = divmod(case - 1, len(DIAGNOSES))
+    order = stream(VERSION, seed, block, GROUPS).permutation(len(DIAGNOSES))
+    return list(DIAGNOSES)[int(order[place])]
 
 
 @cache
 def heart(seed: int, case: int) -> Heart:
     """A patient's heart."""
     rng = stream(VERSION, seed, case, HEART)
-    group = list(DIAGNOSES)[int(rng.integers(len(DIAGNOSES)))]
+    group = diagnosis(seed, case)
     factors = np.clip(rng.normal(1, 0.07, 7), 0.85, 1.15).tolist()
     d = DIAGNOSES[group]
     typical = Diagnosis(
@@ -177,4 +186,5 @@ def heart(seed: int, case: int) -> Heart:
         oval_phase=(float(rng.uniform(0, 6.28)), float(rng.uniform(0, 6.28))),
         scar_angle=float(rng.uniform(0, 6.28)),
         twist=float(rng.normal(0.2, 0.04)) * (typical.ejection / 0.6),
+        swing=(float(rng.normal(2.0, 1.2)), float(rng.normal(3.0, 1.2))),
     )

@@ -2,9 +2,10 @@
 
 import gzip
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-import nibabel as nib
 import numpy as np
 from jaxtyping import Float, Int16, UInt8
 
@@ -12,10 +13,12 @@ from regbench.api import Grid
 
 COMPRESSION = 1
 
+_nibabel: Any = import_module("nibabel")  # it comes without annotations
+
 
 def write_nifti(path: Path, data: Int16[np.ndarray, "i j k"] | UInt8[np.ndarray, "i j k"], grid: Grid) -> None:
     """Write a gzipped NIfTI file in millimetres, without a time stamp."""
-    image = nib.Nifti1Image(data, grid.affine)
+    image = _nibabel.Nifti1Image(data, grid.affine)
     image.header.set_xyzt_units("mm")
     image.set_qform(grid.affine, code=1)
     image.set_sform(grid.affine, code=1)
@@ -33,5 +36,5 @@ def write_landmarks(path: Path, points: Mapping[str, Float[np.ndarray, "3"]]) ->
 def inside(points: Float[np.ndarray, "n 3"], grid: Grid) -> np.ndarray:
     """Which points lie between the grid's outermost voxel centres."""
     index = grid.to_index(points)
-    within: np.ndarray = ((index >= 0) & (index <= np.array(grid.shape) - 1)).all(1)
+    within: np.ndarray = np.all((index >= 0) & (index <= np.array(grid.shape) - 1), axis=1)
     return within

@@ -37,7 +37,7 @@ def organ_points(
     return np.concatenate([inner, near[settled & free][: count - len(inner)]])
 
 
-def evaluate(solid: Solid, points: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n"]:
+def evaluate(solid: Solid, points: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, " n"]:
     """Signed distances of points."""
     x, y, z = points.T.astype(np.float32)
     return solid((x, y, z)).astype(np.float64)

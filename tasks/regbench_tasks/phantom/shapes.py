@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
+import numpy.typing as npt
 from jaxtyping import Float32
 
 Values = Float32[np.ndarray, "..."]
@@ -17,6 +18,12 @@ Distance = Callable[[Points], Values]
 Triple = tuple[float, float, float]
 
 EVERYWHERE = 1e6
+
+
+def single(values: npt.ArrayLike) -> Values:
+    """Values in single precision."""
+    result: Values = np.asarray(values, dtype=np.float32)
+    return result
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,7 @@ class Solid:
     high: Triple = (EVERYWHERE,) * 3
 
     def __call__(self, points: Points) -> Values:
+        """Signed distances of points."""
         return self.distance(points)
 
 
@@ -51,7 +59,7 @@ def ellipsoid(centre: Triple, radii: Triple, turn_deg: Triple = (0.0, 0.0, 0.0))
         scaled = [q / np.float32(s) for q, s in zip(local, r, strict=True)]
         norm = np.sqrt(sum(q * q for q in scaled))
         slope = np.sqrt(sum((q / np.float32(s)) ** 2 for q, s in zip(scaled, r, strict=True)))
-        return (norm * (norm - np.float32(1)) / np.maximum(slope, np.float32(1e-6))).astype(np.float32)
+        return single(norm * (norm - np.float32(1)) / np.maximum(slope, np.float32(1e-6)))
 
     return Solid(distance, _triple(np.asarray(centre) - reach), _triple(np.asarray(centre) + reach))
 
@@ -67,14 +75,14 @@ def tube(path: Sequence[Triple], radii: Sequence[float], *, steps: int = 4, squa
     """
     curve = smooth_curve(np.column_stack([path, radii]), steps)
     stretch = np.asarray(squash)
-    nodes = (curve[:, :3] * stretch).astype(np.float32)
+    nodes = single(curve[:, :3] * stretch)
     widths = curve[:, 3].astype(np.float32)
     thinnest = np.float32(1 / stretch.max())
 
     def distance(points: Points) -> Values:
         p = [q * np.float32(s) for q, s in zip(points, stretch, strict=True)]
         pieces = zip(nodes[:-1], nodes[1:], widths[:-1], widths[1:], strict=True)
-        return reduce(np.minimum, (_cone(p, *piece) for piece in pieces)) * thinnest
+        return single(reduce(np.minimum, (_cone(p, *piece) for piece in pieces)) * thinnest)
 
     margin = curve[:, 3:] / stretch
     return Solid(distance, _triple((curve[:, :3] - margin).min(0)), _triple((curve[:, :3] + margin).max(0)))
@@ -83,12 +91,25 @@ def tube(path: Sequence[Triple], radii: Sequence[float], *, steps: int = 4, squa
 def _cone(
     p: Sequence[Values], start: Float32[np.ndarray, "3"], end: Float32[np.ndarray, "3"], first: float, last: float
 ) -> Values:
-    axis = end - start
-    offset = [q - s for q, s in zip(p, start, strict=True)]
-    length = np.float32(max(float(axis @ axis), 1e-6))
-    along = np.clip(sum(o * a for o, a in zip(offset, axis, strict=True)) / length, 0, 1).astype(np.float32)
-    square = sum((o - along * a) ** 2 for o, a in zip(offset, axis, strict=True))
-    return (np.sqrt(square) - (np.float32(first) + along * np.float32(last - first))).astype(np.float32)
+    (x, y, z), (a, b, c) = (q - s for q, s in zip(p, start, strict=True)), end - start
+    along = x * a
+    along += y * b
+    along += z * c
+    along /= np.maximum(a * a + b * b + c * c, np.float32(1e-6))
+    np.clip(along, 0, 1, out=along)
+    x -= along * a
+    y -= along * b
+    z -= along * c
+    x *= x
+    y *= y
+    z *= z
+    x += y
+    x += z
+    np.sqrt(x, out=x)
+    along *= np.float32(last) - np.float32(first)
+    x -= along
+    x -= np.float32(first)
+    return single(x)
 
 
 def union(*solids: Solid, blend: float = 0.0) -> Solid:
@@ -122,6 +143,11 @@ def without(solid: Solid, *others: Solid, gap: float = 0.0, blend: float = 0.0) 
     return Solid(distance, solid.low, solid.high)
 
 
+def boxed(solid: Solid, low: Triple, high: Triple) -> Solid:
+    """The solid with a tighter box, which must hold all of it."""
+    return Solid(solid.distance, low, high)
+
+
 def grown(solid: Solid, margin: float) -> Solid:
     """The solid with its surface moved outwards by `margin` mm (inwards if negative)."""
 
@@ -135,9 +161,9 @@ def grown(solid: Solid, margin: float) -> Solid:
 def smooth_min(a: Values, b: Values, blend: float) -> Values:
     """The lower of two, with the kink between them rounded over `blend`."""
     if blend <= 0:
-        return np.minimum(a, b)
+        return single(np.minimum(a, b))
     rounding = np.maximum(np.float32(1) - np.abs(a - b) / np.float32(blend), 0)
-    return np.minimum(a, b) - rounding * rounding * np.float32(blend / 4)
+    return single(np.minimum(a, b) - rounding * rounding * (blend / 4))
 
 
 def smooth_curve(nodes: np.ndarray, steps: int) -> np.ndarray:

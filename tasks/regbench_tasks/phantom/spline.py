@@ -9,6 +9,8 @@ from scipy.ndimage import map_coordinates
 
 from regbench.api import Grid
 
+Coordinate = Float32[np.ndarray, "i j k"]
+
 MARGIN = 2
 """Control points beyond the box on each side, at which the displacement has faded out."""
 
@@ -37,12 +39,14 @@ class ControlGrid:
     @cached_property
     def origin_mm(self) -> Float64[np.ndarray, "3"]:
         """Where the first control point lies."""
-        return -(np.array(self.shape) - 1) / 2 * np.array(self.step_mm)
+        origin: Float64[np.ndarray, 3] = -(np.array(self.shape) - 1) / 2 * np.array(self.step_mm)
+        return origin
 
-    def points(self) -> tuple[Float32[np.ndarray, "i j k"], ...]:
+    def points(self) -> tuple[Coordinate, Coordinate, Coordinate]:
         """x, y, z in mm of every control point."""
         axes = [o + s * np.arange(n) for o, s, n in zip(self.origin_mm, self.step_mm, self.shape, strict=True)]
-        return tuple(a.astype(np.float32) for a in np.meshgrid(*axes, indexing="ij"))
+        x, y, z = (a.astype(np.float32) for a in np.meshgrid(*axes, indexing="ij"))
+        return x, y, z
 
     def fade(self) -> Float32[np.ndarray, "i j k"]:
         """1 within the box, falling smoothly to 0 at the rim's outer edge."""
@@ -85,7 +89,8 @@ class SplineMap:
         """Where points are mapped to, in mm."""
         index = ((points - self.control.origin_mm) / np.array(self.control.step_mm)).T
         moved = [map_coordinates(w, index, order=3, prefilter=False, mode="nearest") for w in self._wide]
-        return points + np.stack(moved, axis=1)
+        mapped: Float64[np.ndarray, "n 3"] = points + np.stack(moved, axis=1)
+        return mapped
 
     def jacobian_at(self, points: Float64[np.ndarray, "n 3"], step_mm: float = 0.05) -> Float64[np.ndarray, "n 3 3"]:
         """∂map/∂p at points, by central differences."""
@@ -101,7 +106,7 @@ class SplineMap:
         Raises:
             ArithmeticError: if a point is not found: the map is not invertible there.
         """
-        points = 2 * targets - self.at(targets)
+        points: Float64[np.ndarray, "n 3"] = 2 * targets - self.at(targets)
         miss = targets - self.at(points)
         step = np.ones(len(points))
         for _ in range(iterations):
@@ -117,37 +122,38 @@ class SplineMap:
         raise ArithmeticError(f"{len(open_)} of {len(points)} points have no inverse within {tolerance_mm} mm.")
 
     def least_determinant(self) -> float:
-        """The lowest Jacobian determinant over the control points and their half-way neighbours."""
-        fine = Grid.centred(
-            tuple(2 * n - 1 - 4 * MARGIN for n in self.control.shape), np.array(self.control.step_mm) / 2
-        )
-        mapped = self.on_grid(fine)
-        columns = [np.gradient(mapped, s, axis=a + 1) for a, s in enumerate(fine.spacing_mm)]
-        a, b, c = (np.moveaxis(g, 0, -1) for g in columns)
-        return float((a * np.cross(b, c)).sum(-1).min())
+        """The lowest Jacobian determinant over the inner control points."""
+        inner = tuple(n - 2 * MARGIN for n in self.control.shape)
+        mapped = self.on_grid(Grid.centred(inner, self.control.step_mm))
+        columns = [np.gradient(mapped, s, axis=a + 1) for a, s in enumerate(self.control.step_mm)]
+        return float(_determinant(columns).min())
 
-    def _position(self, grid: Grid, axis: int) -> Float64[np.ndarray, "n"]:
+    def _position(self, grid: Grid, axis: int) -> Float64[np.ndarray, " n"]:
         world = grid.affine[axis, 3] + grid.affine[axis, axis] * np.arange(grid.shape[axis])
-        position: Float64[np.ndarray, "n"] = (world - self.control.origin_mm[axis]) / self.control.step_mm[axis]
+        position: Float64[np.ndarray, " n"] = (world - self.control.origin_mm[axis]) / self.control.step_mm[axis]
         return position
 
 
-def _expand(values: Float32[np.ndarray, "i j k"], axis: int, position: Float64[np.ndarray, "n"]) -> np.ndarray:
+def _expand(values: Float32[np.ndarray, "i j k"], axis: int, position: Float64[np.ndarray, " n"]) -> np.ndarray:
     """Cubic B-spline interpolation along one axis; explicit sums, for the same bits on any number of threads."""
     first, taps = _taps(position)
     shape = [1, 1, 1]
     shape[axis] = len(position)
-    total = None
+    total = np.zeros([len(position) if a == axis else n for a, n in enumerate(values.shape)], dtype=np.float32)
     for t, tap in enumerate(taps):
         index = np.clip(first + t, 0, values.shape[axis] - 1)
-        part = np.take(values, index, axis=axis) * tap.reshape(shape)
-        total = part if total is None else total + part
-    assert total is not None
+        total += np.take(values, index, axis=axis) * tap.reshape(shape)
     return total
 
 
-def _taps(position: Float[np.ndarray, "n"]) -> tuple[Int[np.ndarray, "n"], list[Float32[np.ndarray, "n"]]]:
+def _taps(position: Float[np.ndarray, " n"]) -> tuple[Int[np.ndarray, " n"], list[Float32[np.ndarray, " n"]]]:
     base = np.floor(position)
     t = position - base
     taps = [(1 - t) ** 3 / 6, (3 * t**3 - 6 * t**2 + 4) / 6, (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6, t**3 / 6]
     return base.astype(np.int64) - 1, [w.astype(np.float32) for w in taps]
+
+
+def _determinant(columns: list[np.ndarray]) -> np.ndarray:
+    (a, b, c), (d, e, f), (g, h, i) = columns
+    determinant: np.ndarray = a * (e * i - f * h) - d * (b * i - c * h) + g * (b * f - c * e)
+    return determinant
