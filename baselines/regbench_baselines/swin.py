@@ -66,7 +66,8 @@ class SwinOptions:
 
     def drop_paths(self) -> list[list[float]]:
         """The probability of each block of each stage."""
-        rates = iter(torch.linspace(0, self.drop_path, sum(self.depths)).tolist())
+        last = max(1, sum(self.depths) - 1)
+        rates = iter(self.drop_path * block / last for block in range(sum(self.depths)))
         return [[next(rates) for _ in range(depth)] for depth in self.depths]
 
 

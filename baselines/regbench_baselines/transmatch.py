@@ -79,7 +79,7 @@ class TransMatchNet(nn.Module):
         field: Tensor = self.head(features, full)
         return field
 
-    def matched(self, both: Sequence[Float[Tensor, "b2 _ _ _ _"]]) -> list[Float[Tensor, "b2 _ _ _ _"]]:
+    def matched(self, both: Sequence[Float[Tensor, "b2 _ _ _ _"]]) -> list[Float[Tensor, "_ _ _ _ _"]]:
         """Each level's features after looking at the other scan.
 
         Args:
