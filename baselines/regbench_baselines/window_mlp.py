@@ -6,18 +6,19 @@ are done once on the whole map, for the three windows together, and the linear o
 """
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 WINDOWS = (3, 5, 7)
 
 
 class WindowGate(nn.Module):
-    """The parameters of one gated MLP."""
+    """One gated MLP, without its shortcut and its last projection."""
 
     def __init__(self, channels: int, window: int) -> None:
         super().__init__()
@@ -26,23 +27,22 @@ class WindowGate(nn.Module):
         self.project_in, self.project_out = nn.Linear(channels, 2 * channels), nn.Linear(channels, channels)
         self.mix = nn.Linear(window**3, window**3)
 
-    def stem(self) -> tuple[Float[Tensor, "d c"], Float[Tensor, " d"]]:
-        """Weight and bias of `project_in` with the affine part of `norm` multiplied in."""
-        weight, bias = self.project_in.weight, self.project_in.bias
-        return weight * self.norm.weight, bias + weight @ self.norm.bias
+    def forward(self, stem: Float[Tensor, "b i j k c"]) -> Float[Tensor, "b i j k c"]:
+        """U · (v' + 1), with u, v projections of the input and v' = v normalised and mixed within each window.
 
-    def gate(self, v: Float[Tensor, "b i j k c"]) -> Float[Tensor, "b i j k c"]:
-        """V normalised, and its positions mixed within each window.
-
-        Where windows reach beyond the map they see what the published network makes of zeros there: one and the same
-        vector. It is taken off before padding with zeros, and put back through the bias.
+        Args:
+            stem: the input, normalised over the channels without scale and shift: those are multiplied in here.
         """
-        channels = v.shape[-1]
-        outside = F.gelu(self.stem()[1])[channels:]
-        beyond = self.gate_norm(outside)
+        channels = stem.shape[-1]
+        weight = self.project_in.weight * self.norm.weight
+        bias = self.project_in.bias + self.project_in.weight @ self.norm.bias
+        u, v = (F.gelu(F.linear(stem, w, b)) for w, b in zip(weight.chunk(2), bias.chunk(2), strict=True))
+        # Where windows reach beyond the map they see what the published network makes of zeros there, the same vector
+        # everywhere: it is taken off before padding with zeros, and put back through the bias.
+        beyond = self.gate_norm(F.gelu(bias[channels:]))
         v = F.layer_norm(v, (channels,), self.gate_norm.weight, self.gate_norm.bias - beyond)
-        bias = self.mix.bias[:, None] + self.mix.weight.sum(1)[:, None] * beyond
-        return mix_windows(v, self.window, self.mix.weight, bias)
+        mix_bias = self.mix.bias[:, None] + self.mix.weight.sum(1)[:, None] * beyond
+        return u * mix_windows(v, self.window, self.mix.weight, mix_bias + 1)
 
 
 def mix_windows(
@@ -53,7 +53,7 @@ def mix_windows(
     v = F.pad(v, (0, 0, *[end for n in reversed(shape) for end in (0, -n % window)]))
     i, j, k = (n // window for n in v.shape[1:4])
     split = v.view(-1, i, window, j, window, k, window, channels).permute(2, 4, 6, 0, 1, 3, 5, 7)
-    mixed = (weight @ split.reshape(window**3, -1)).view(window**3, -1, channels) + bias[:, None]
+    mixed = (weight @ split.reshape(window**3, -1)).view(window**3, -1, channels).add_(bias[:, None])
     joined = mixed.view(split.shape).permute(3, 4, 0, 5, 1, 6, 2, 7).reshape(v.shape)
     return joined[:, : shape[0], : shape[1], : shape[2]]
 
@@ -71,22 +71,48 @@ class WindowMLP(nn.Module):
 
     def forward(self, x: Float[Tensor, "b i j k c"]) -> Float[Tensor, "b i j k c"]:
         """The block; channels last."""
+        channels = x.shape[-1]
+        n, mean = _with_mean(self.norm(x))
+        stem = F.layer_norm(n, (channels,))
+        parts, means = zip(*[_with_mean(gate(stem)) for gate in self.gates], strict=True)
+        joint, constant = self._last_projections(mean, torch.stack(means, 1))
+        result = (x + constant[:, None, None, None]).flatten(1, 3)
+        result = result.baddbmm(n.flatten(1, 3), self.project.weight.t().expand(x.shape[0], -1, -1))
+        for index, part in enumerate(parts):
+            result = result.baddbmm(part.flatten(1, 3), joint[:, index])
+        return result.view_as(x)
+
+    def _last_projections(
+        self, mean: Float[Tensor, "b c"], means: Float[Tensor, "b g c"]
+    ) -> tuple[Float[Tensor, "b g c d"], Float[Tensor, "b d"]]:
+        """Of project(Σ share_i · (out_i h_i + out_bias_i + n)): what h_i is multiplied with, and the constant.
+
+        n itself is multiplied with `project` alone, since the shares add up to 1.
+        """
         gates = [cast(WindowGate, gate) for gate in self.gates]
-        channels, count = x.shape[-1], len(gates)
-        n = self.norm(x)
-        stems = [gate.stem() for gate in gates]
-        weight, bias = torch.cat([w for w, _ in stems]), torch.cat([b for _, b in stems])
-        z = F.gelu(F.linear(F.layer_norm(n, (channels,)), weight, bias)).chunk(2 * count, -1)
-        h = [u * (gate.gate(v) + 1) for gate, u, v in zip(gates, z[::2], z[1::2], strict=True)]
         out = torch.stack([gate.project_out.weight for gate in gates])
         out_bias = torch.stack([gate.project_out.bias for gate in gates])
-        means = torch.stack([part.mean((1, 2, 3)) for part in h], 1)
-        total = torch.einsum("boc,oec->be", means, out) + out_bias.sum(0) + count * n.mean((1, 2, 3))
-        share = self.expand(F.gelu(self.shrink(total))).unflatten(1, (channels, count)).softmax(2)
-        # project(Σ share_i · (out_i h_i + out_bias_i + n)) with Σ share_i = 1
-        joint = torch.einsum("ec,bco,ocd->boed", self.project.weight, share, out)
-        constant = self.project.bias + torch.einsum("ec,bco,oc->be", self.project.weight, share, out_bias)
-        result = x + F.linear(n, self.project.weight) + constant[:, None, None, None]
-        for index, part in enumerate(h):
-            result = result + (part.flatten(1, 3) @ joint[:, index].transpose(1, 2)).view_as(x)
-        return result
+        total = torch.einsum("bgc,gdc->bd", means, out) + out_bias.sum(0) + len(gates) * mean
+        share = self.expand(F.gelu(self.shrink(total))).unflatten(1, (-1, len(gates))).softmax(2)
+        joint = torch.einsum("ed,bdg,gdc->bgce", self.project.weight, share, out)
+        return joint, self.project.bias + torch.einsum("ed,bdg,gd->be", self.project.weight, share, out_bias)
+
+
+class _WithMean(torch.autograd.Function):
+    """A map and its mean over the voxels; the two gradients are joined in one pass."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.count = x[0, ..., 0].numel()
+        return x.view_as(x), x.mean((1, 2, 3))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, of_x: Tensor, of_mean: Tensor) -> Tensor:
+        joined: Tensor = of_x + (of_mean / ctx.count)[:, None, None, None]
+        return joined
+
+
+def _with_mean(x: Float[Tensor, "b i j k c"]) -> tuple[Float[Tensor, "b i j k c"], Float[Tensor, "b c"]]:
+    with_mean: tuple[Tensor, Tensor] = _WithMean.apply(x)  # type: ignore[no-untyped-call]
+    return with_mean
