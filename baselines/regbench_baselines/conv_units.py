@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from regbench_baselines.blocks import conv3
 from regbench_baselines.upsampled_conv import upsampled_conv
@@ -115,16 +116,18 @@ class _NormAct(torch.autograd.Function):
         return features
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        features, scale = ctx.saved_tensors
-        result = _rows(features)
-        normed = F.leaky_relu(result, 1 / SLOPE)
-        rows = _rows(gradients[0].contiguous(memory_format=torch.channels_last_3d))
-        rows = torch.ops.aten.leaky_relu_backward(rows, result, SLOPE, True)
-        along = torch.linalg.vecdot(rows, normed, dim=1).div_(rows.shape[1]).unsqueeze(1)
-        rows = rows.sub_(rows.mean(1, keepdim=True)).sub_(normed.mul_(along)).mul_(scale)
-        of_features: Tensor = rows.view(len(features), *features.shape[2:], -1).permute(0, 4, 1, 2, 3)
-        return of_features
+        with torch.autocast("cpu", enabled=False):
+            features, scale = ctx.saved_tensors
+            result = _rows(features)
+            normed = F.leaky_relu(result, 1 / SLOPE)
+            rows = _rows(gradients[0].contiguous(memory_format=torch.channels_last_3d))
+            rows = torch.ops.aten.leaky_relu_backward(rows, result, SLOPE, True)
+            along = torch.linalg.vecdot(rows, normed, dim=1).div_(rows.shape[1]).unsqueeze(1)
+            rows = rows.sub_(rows.mean(1, keepdim=True)).sub_(normed.mul_(along)).mul_(scale)
+            of_features: Tensor = rows.view(len(features), *features.shape[2:], -1).permute(0, 4, 1, 2, 3)
+            return of_features
 
 
 def image_conv(image: Float[Tensor, "b c i j k"], weight: Float[Tensor, "o c 3 3 3"]) -> Float[Tensor, "b o i j k"]:
@@ -150,14 +153,16 @@ class _ImageConv(torch.autograd.Function):
         return result
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor]:
-        (image,) = ctx.saved_tensors
-        rows = gradients[0].permute(0, 2, 3, 4, 1).contiguous()
-        outputs = rows.shape[-1]
-        of_weight = rows.new_zeros(outputs, image.shape[1] * 27)
-        for sample, planes, patches in _patches(image):
-            of_weight.addmm_(rows[sample, planes].view(-1, outputs).t(), patches.t())
-        return None, of_weight.view(outputs, -1, 3, 3, 3)
+        with torch.autocast("cpu", enabled=False):
+            (image,) = ctx.saved_tensors
+            rows = gradients[0].permute(0, 2, 3, 4, 1).contiguous()
+            outputs = rows.shape[-1]
+            of_weight = rows.new_zeros(outputs, image.shape[1] * 27)
+            for sample, planes, patches in _patches(image):
+                of_weight.addmm_(rows[sample, planes].view(-1, outputs).t(), patches.t())
+            return None, of_weight.view(outputs, -1, 3, 3, 3)
 
 
 def _patches(image: Tensor) -> Any:

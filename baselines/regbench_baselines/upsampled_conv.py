@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 # Bytes of taps at a time: as many output channels as fit.
 TAP_BYTES = 2**25
@@ -96,24 +97,26 @@ class _UpsampledConv(torch.autograd.Function):
         return result
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
-        coarse, weight = ctx.saved_tensors
-        (i, j, k), (x, y, z) = coarse.shape[2:], gradients[0].shape[2:]
-        along_i, along_j, along_k = _matrices(coarse, (x, y, z))
-        of_coarse, of_weight = coarse.new_zeros(coarse.shape), torch.zeros_like(weight)
-        for piece in _pieces(len(weight), i * j * k, coarse.element_size()):
-            n = piece.stop - piece.start
-            mixing = _by_taps(weight[piece]).reshape(27 * n, -1)
-            of_mixing = mixing.new_zeros(mixing.shape)
-            for sample, features, of_features in zip(gradients[0], coarse, of_coarse, strict=True):
-                fine = sample[piece].reshape(n * x * y, z)
-                taps = torch.stack([fine @ matrix for matrix in along_k]).view(3 * n * x, y, k)
-                taps = torch.stack([torch.bmm(m.t().expand(3 * n * x, -1, -1), taps) for m in along_j])
-                taps = torch.bmm(along_i.t().expand(9 * n, -1, -1), taps.view(9 * n, x, j * k)).view(27 * n, -1)
-                of_mixing.addmm_(taps, features.reshape(-1, i * j * k).t())
-                of_features.view(-1, i * j * k).addmm_(mixing.t(), taps)
-            _by_taps(of_weight[piece]).copy_(of_mixing.view(3, 3, n, 3, -1))
-        return of_coarse, of_weight, None
+        with torch.autocast("cpu", enabled=False):
+            coarse, weight = ctx.saved_tensors
+            (i, j, k), (x, y, z) = coarse.shape[2:], gradients[0].shape[2:]
+            along_i, along_j, along_k = _matrices(coarse, (x, y, z))
+            of_coarse, of_weight = coarse.new_zeros(coarse.shape), torch.zeros_like(weight)
+            for piece in _pieces(len(weight), i * j * k, coarse.element_size()):
+                n = piece.stop - piece.start
+                mixing = _by_taps(weight[piece]).reshape(27 * n, -1)
+                of_mixing = mixing.new_zeros(mixing.shape)
+                for sample, features, of_features in zip(gradients[0], coarse, of_coarse, strict=True):
+                    fine = sample[piece].reshape(n * x * y, z)
+                    taps = torch.stack([fine @ matrix for matrix in along_k]).view(3 * n * x, y, k)
+                    taps = torch.stack([torch.bmm(m.t().expand(3 * n * x, -1, -1), taps) for m in along_j])
+                    taps = torch.bmm(along_i.t().expand(9 * n, -1, -1), taps.view(9 * n, x, j * k)).view(27 * n, -1)
+                    of_mixing.addmm_(taps, features.reshape(-1, i * j * k).t())
+                    of_features.view(-1, i * j * k).addmm_(mixing.t(), taps)
+                _by_taps(of_weight[piece]).copy_(of_mixing.view(3, 3, n, 3, -1))
+            return of_coarse, of_weight, None
 
 
 def _matrices(coarse: Tensor, shape: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from regbench.api.geometry import Shape
 from regbench_baselines.windows import Group, Layout, Rows, WindowRules, layout, relative_index
@@ -169,6 +170,7 @@ class _Rearrange(torch.autograd.Function):
         return there.take(rows)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         return ctx.back.take(gradients[0]), None, None
 
@@ -266,26 +268,28 @@ class _ChunkedAttention(torch.autograd.Function):
         return result.view(-1, result.shape[2] * result.shape[3])
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        result, log_sum, *rest = ctx.saved_tensors
-        size = result.shape[-1]
-        bias = rest.pop() if rest[-1].dim() == 3 else None
-        query, key, value = _split(rest, ctx.heads, ctx.groups)
-        of_packed = [torch.empty_like(part) for part in rest]
-        of_query, of_key, of_value = _split(of_packed, ctx.heads, ctx.groups)
-        of_bias = None if bias is None else torch.zeros_like(bias)
-        of_result = gradients[0].reshape(result.shape)
-        inner = (of_result * result).sum(-1)
-        for head, at, bias_and_masks in _chunks(ctx.groups, query, bias):
-            q, k, v, g = (part[at, :, head] for part in (query, key, value, of_result))
-            weights = _scores(q, k, bias_and_masks).sub_(log_sum[at, :, head, None]).exp_()
-            of_value[at, :, head] = torch.bmm(weights.transpose(1, 2), g)
-            of_scores = torch.bmm(g, v.transpose(1, 2)).sub_(inner[at, :, head, None]).mul_(weights)
-            if of_bias is not None:
-                of_bias[head] += of_scores.sum(0)
-            of_query[at, :, head] = _scaled(of_scores, k, size)
-            of_key[at, :, head] = _scaled(of_scores.transpose(1, 2), q, size)
-        return None, of_bias, None, *of_packed
+        with torch.autocast("cpu", enabled=False):
+            result, log_sum, *rest = ctx.saved_tensors
+            size = result.shape[-1]
+            bias = rest.pop() if rest[-1].dim() == 3 else None
+            query, key, value = _split(rest, ctx.heads, ctx.groups)
+            of_packed = [torch.empty_like(part) for part in rest]
+            of_query, of_key, of_value = _split(of_packed, ctx.heads, ctx.groups)
+            of_bias = None if bias is None else torch.zeros_like(bias)
+            of_result = gradients[0].reshape(result.shape)
+            inner = (of_result * result).sum(-1)
+            for head, at, bias_and_masks in _chunks(ctx.groups, query, bias):
+                q, k, v, g = (part[at, :, head] for part in (query, key, value, of_result))
+                weights = _scores(q, k, bias_and_masks).sub_(log_sum[at, :, head, None]).exp_()
+                of_value[at, :, head] = torch.bmm(weights.transpose(1, 2), g)
+                of_scores = torch.bmm(g, v.transpose(1, 2)).sub_(inner[at, :, head, None]).mul_(weights)
+                if of_bias is not None:
+                    of_bias[head] += of_scores.sum(0)
+                of_query[at, :, head] = _scaled(of_scores, k, size)
+                of_key[at, :, head] = _scaled(of_scores.transpose(1, 2), q, size)
+            return None, of_bias, None, *of_packed
 
 
 def _scaled(a: Float[Tensor, "w n m"], b: Float[Tensor, "w m l"], size: int) -> Float[Tensor, "w n l"]:

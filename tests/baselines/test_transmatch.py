@@ -3,7 +3,8 @@ import torch
 
 from regbench.api import Setting
 from regbench.errors import BadValueError, WeightsError
-from regbench_baselines.transmatch import OFFICIAL, TransMatch, official_network
+from regbench_baselines.swin import SwinOptions
+from regbench_baselines.transmatch import OFFICIAL, TransMatch, TransMatchNet, official_network
 
 SETTING = Setting((32, 24, 40), (2.0, 2.0, 2.0))
 SMALL = TransMatch(channels=8)
@@ -60,8 +61,9 @@ def test_autocast_gives_a_field_in_full_precision() -> None:
     network = SMALL.build(SETTING)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         field = network(*torch.rand(2, 1, 1, 32, 24, 40))
-    assert field.dtype == torch.float32
-    field.sum().backward()
+        assert field.dtype == torch.float32
+        field.sum().backward()
+    assert all(p.grad is not None for p in network.parameters())
 
 
 def test_official_errors_name_the_culprit() -> None:
@@ -74,13 +76,7 @@ def test_official_errors_name_the_culprit() -> None:
     with pytest.raises(BadValueError, match="if_convskip is implemented at True only"):
         official_network(state, {**config, "if_convskip": False})
     with pytest.raises(BadValueError, match="four stages"):
-        TransMatch(channels=8).build(SETTING).__class__(network_options(depths=(2, 2)))
-
-
-def network_options(**changes: object) -> object:
-    from regbench_baselines.swin import SwinOptions
-
-    return SwinOptions(**changes)
+        TransMatchNet(SwinOptions(depths=(2, 2), heads=(2, 2)))
 
 
 def test_recipes() -> None:

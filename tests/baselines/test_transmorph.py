@@ -88,8 +88,9 @@ def test_autocast_gives_a_field_in_full_precision() -> None:
     moving, fixed = torch.rand(2, 1, 1, 32, 24, 40)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         field = network(moving, fixed)
-    assert field.dtype == torch.float32
-    field.sum().backward()
+        assert field.dtype == torch.float32
+        field.sum().backward()
+    assert all(p.grad is not None for p in network.parameters())
 
 
 def test_official_weights_of_the_half_resolution_variant_are_recognised() -> None:

@@ -196,8 +196,8 @@ def test_autocast() -> None:
     stream = torch.randn(1, 5, 6, 4, 16)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         result = attention(stream)
-    assert result.dtype == torch.bfloat16
-    result.float().sum().backward()
+        assert result.dtype == torch.bfloat16
+        result.float().sum().backward()
     assert attention.position_table is not None
     assert attention.position_table.grad is not None
     assert (result.float() - attention(stream)).abs().max() < 0.05
