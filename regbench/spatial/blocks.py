@@ -11,6 +11,10 @@ POINTS = 32768
 for so few, which cost more than they save."""
 
 
+EXACT_IN_FLOAT32 = 2**24
+"""Whole numbers below this are exact in float32: flat indices of volumes with fewer voxels."""
+
+
 def plane_blocks(shape: Sequence[int], device: torch.device) -> Iterator[slice]:
     """Slices of the first axis that cover a volume of that shape; on an accelerator a single one."""
     planes, plane = shape[0], max(1, prod(shape[1:]))

@@ -12,12 +12,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from regbench.spatial.blocks import Workspace, plane_blocks
+from regbench.spatial.blocks import EXACT_IN_FLOAT32, Workspace, plane_blocks
 
 MARGIN = 2
 """Voxels around the image. Corners are clamped into them, so that no corner needs a test of its own."""
-
-EXACT_IN_FLOAT32 = 2**24
 
 
 @dataclass(frozen=True)
