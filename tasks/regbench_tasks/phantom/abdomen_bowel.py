@@ -9,6 +9,7 @@ from regbench_tasks.phantom.canvas import Canvas, Paint
 from regbench_tasks.phantom.paints import layered
 from regbench_tasks.phantom.random_fields import Waves, stream
 from regbench_tasks.phantom.shapes import (
+    Number,
     Points,
     Solid,
     Triple,
@@ -25,19 +26,21 @@ from regbench_tasks.phantom.shapes import (
 LOOP_MM = 46.0
 
 
-def _haustra(path: list[Triple], radius: float) -> Solid:
+def _haustra(path: list[Triple], radius: Number) -> Solid:
     """A tube whose width goes up and down every 30 mm."""
     nodes = smooth_curve(np.asarray(path, dtype=np.float64), 3)
     radii = [radius * (1.08 if n % 2 else 0.84) for n in range(len(nodes))]
     return tube([(float(x), float(y), float(z)) for x, y, z in nodes], radii, steps=3)
 
 
-RIGHT_COLON = _haustra([(92, 8, -72), (104, -2, -30), (106, -12, 20), (96, 10, 42), (70, 48, 36)], 23)
+RIGHT_COLON = _haustra([(92, 8, -72), (104, -2, -30), (106, -12, 20), (96, 10, 42), (70, 48, 36)], 23.0)
 TRANSVERSE_COLON = _haustra(
     [(70, 48, 36), (36, 70, 20), (-10, 72, 16), (-56, 62, 40), (-92, 22, 84), (-104, -8, 96)], 20
 )
-LEFT_COLON = _haustra([(-104, -8, 96), (-110, -30, 60), (-108, -30, 0), (-98, -10, -60), (-70, 8, -95)], 16)
-SIGMOID = _haustra([(-70, 8, -95), (-30, 20, -120), (14, 4, -110), (10, -30, -125), (0, -50, -150), (0, -46, -200)], 17)
+LEFT_COLON = _haustra([(-104, -8, 96), (-110, -30, 60), (-108, -30, 0), (-98, -10, -60), (-70, 8, -95)], 16.0)
+SIGMOID = _haustra(
+    [(-70, 8, -95), (-30, 20, -120), (14, 4, -110), (10, -30, -125), (0, -50, -150), (0, -46, -200)], 17.0
+)
 COLON = (RIGHT_COLON, TRANSVERSE_COLON, LEFT_COLON, SIGMOID)
 BLADDER = ellipsoid((0, 28, -178), (42, 32, 30))
 

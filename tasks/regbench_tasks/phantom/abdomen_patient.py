@@ -104,7 +104,7 @@ def _trunk(rng: np.random.Generator) -> Float32[np.ndarray, "3 i j k"]:
         rng.standard_normal(3) * TRUNK_SHIFT_MM
     )
     velocity[2] += single(rng.standard_normal() * VISCERA_SHIFT_MM * viscera)
-    return velocity
+    return single(velocity)
 
 
 def _fat(rng: np.random.Generator) -> Float32[np.ndarray, "3 i j k"]:
@@ -137,7 +137,7 @@ def _apply(matrix: Float[np.ndarray, "3 3"], vectors: Float32[np.ndarray, "3 i j
 
 
 def _column(triple: Triple | Float[np.ndarray, "3"]) -> Float32[np.ndarray, "3 1 1 1"]:
-    return single(triple)[:, None, None, None]
+    return single(np.asarray(triple))[:, None, None, None]
 
 
 HOUNSFIELD = {

@@ -9,6 +9,7 @@ import numpy as np
 
 from regbench_tasks.phantom.shapes import (
     EVERYWHERE,
+    Number,
     Points,
     Solid,
     Triple,
@@ -29,7 +30,7 @@ DISC_LEVELS = (-69.0, -33.0, 3.5, 40.5, 77.0, 111.5, 142.0, 170.5, 198.0, 224.5,
 """Heights of the discs from L5/S1 upwards."""
 
 
-def _bump(value: Values, centre: float, width: float) -> Values:
+def _bump(value: Values, centre: Number, width: Number) -> Values:
     return single(np.exp(-(((value - centre) / width) ** 2)))
 
 
@@ -65,7 +66,7 @@ def _below_dome(points: Points) -> Values:
     return single((z - dome_height(x, y)) * np.float32(0.75))
 
 
-def _above(level: float, points: Points) -> Values:
+def _above(level: Number, points: Points) -> Values:
     return single(np.float32(level) - points[2])
 
 
@@ -222,7 +223,7 @@ CRURA = union(
 )
 
 
-def plane(normal: Triple, offset: float) -> Solid:
+def plane(normal: Triple, offset: Number) -> Solid:
     """The half space normal · p < offset; `normal` in any length."""
     length = float(np.linalg.norm(normal))
     return Solid(partial(_half_space, _unit(normal), offset / length))
@@ -233,7 +234,7 @@ def _unit(vector: Triple) -> Triple:
     return x, y, z
 
 
-def _half_space(normal: Triple, offset: float, points: Points) -> Values:
+def _half_space(normal: Triple, offset: Number, points: Points) -> Values:
     a, b, c = (np.float32(n) for n in normal)
     x, y, z = points
     return single(x * a + y * b + z * c - np.float32(offset))

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from regbench_tasks.phantom.shapes import EVERYWHERE, Points, Solid, Values, single
+from regbench_tasks.phantom.shapes import EVERYWHERE, Number, Points, Solid, Values, single
 
-Paint = float | Callable[[Points, Values], Values]
+Paint = Number | Callable[[Points, Values], Values]
 Slices = tuple[slice, slice, slice]
 
 
@@ -20,7 +20,7 @@ class Canvas:
         background: the image's first value.
     """
 
-    def __init__(self, coordinates: Float32[np.ndarray, "3 i j k"], blur_mm: float, background: float) -> None:
+    def __init__(self, coordinates: Float32[np.ndarray, "3 i j k"], blur_mm: Number, background: float) -> None:
         self.points: Points = (coordinates[0], coordinates[1], coordinates[2])
         self.image: Float32[np.ndarray, "i j k"] = np.full(coordinates.shape[1:], background, dtype=np.float32)
         self.labels: UInt8[np.ndarray, "i j k"] = np.zeros(coordinates.shape[1:], dtype=np.uint8)

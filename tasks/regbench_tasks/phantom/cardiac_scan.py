@@ -33,7 +33,7 @@ def scan(seed: int, case: int, phase: str, grid: Grid) -> tuple[Int16[np.ndarray
     """Image and label map of one phase of a case."""
     own = heart(seed, case)
     canvases = [_painted(seed, case, own, phase, part) for part in _slabs(grid)]
-    signal = single(np.mean([c.image for c in canvases], axis=0, dtype=np.float32))
+    signal = np.stack([c.image for c in canvases]).mean(axis=0)
     rng = stream(VERSION, seed, case, NOISE, PHASES.index(phase))
     labels = canvases[len(canvases) // 2].labels
     return _acquired(signal, stream(VERSION, seed, case, LOOK), rng, grid), labels

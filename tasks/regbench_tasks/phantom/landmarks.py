@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 
 from regbench_tasks.phantom.random_fields import stream
 from regbench_tasks.phantom.shapes import Solid
@@ -25,7 +25,7 @@ def organ_points(
     """
     rng = stream(*key)
     candidates = rng.uniform(solid.low, solid.high, (400 * count, 3))
-    free = np.min([evaluate(c, candidates) for c in covering] or [np.ones(len(candidates))], axis=0) > 1
+    free = _clear_of(covering, candidates)
     depth = evaluate(solid, candidates)
     inner = candidates[free & (depth < -min(DEPTH_MM, -0.5 * float(depth.min())))][: count // 2]
     near = candidates[free & (np.abs(depth) < 6)]
@@ -33,8 +33,15 @@ def organ_points(
         normal = gradient(solid, near)
         near = near - evaluate(solid, near)[:, None] * normal / np.maximum((normal**2).sum(1, keepdims=True), 0.2)
     settled = np.abs(evaluate(solid, near)) < 0.01
-    free = np.min([evaluate(c, near) for c in covering] or [np.ones(len(near))], axis=0) > 1
+    free = _clear_of(covering, near)
     return np.concatenate([inner, near[settled & free][: count - len(inner)]])
+
+
+def _clear_of(solids: Sequence[Solid], points: Float64[np.ndarray, "n 3"]) -> Bool[np.ndarray, " n"]:
+    clear = np.ones(len(points), dtype=bool)
+    for solid in solids:
+        clear &= evaluate(solid, points) > 1
+    return clear
 
 
 def evaluate(solid: Solid, points: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, " n"]:

@@ -4,7 +4,7 @@ import numpy as np
 
 from regbench_tasks.phantom.canvas import Paint
 from regbench_tasks.phantom.random_fields import Waves
-from regbench_tasks.phantom.shapes import Points, Values, single
+from regbench_tasks.phantom.shapes import Number, Points, Values, single
 
 
 def value_of(paint: Paint, points: Points, distance: Values) -> Values:
@@ -14,7 +14,7 @@ def value_of(paint: Paint, points: Points, distance: Values) -> Values:
     return single(paint(points, distance))
 
 
-def layered(outside: Paint, inside: Paint, depth_mm: float, blur_mm: float) -> Paint:
+def layered(outside: Paint, inside: Paint, depth_mm: Number, blur_mm: Number) -> Paint:
     """One paint down to a depth, another below it."""
 
     def value(points: Points, distance: Values) -> Values:
@@ -25,7 +25,7 @@ def layered(outside: Paint, inside: Paint, depth_mm: float, blur_mm: float) -> P
     return value
 
 
-def mottled(mean: float, *grains: tuple[float, Waves]) -> Paint:
+def mottled(mean: Number, *grains: tuple[Number, Waves]) -> Paint:
     """A mean with some random textures, each with its amplitude."""
 
     def value(points: Points, distance: Values) -> Values:

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
-import numpy.typing as npt
-from jaxtyping import Float32
+from jaxtyping import Float32, Shaped
 
 Values = Float32[np.ndarray, "..."]
 Points = tuple[Values, Values, Values]
 Distance = Callable[[Points], Values]
-Triple = tuple[float, float, float]
+Number = int | float
+Triple = tuple[Number, Number, Number]
 
 EVERYWHERE = 1e6
 
 
-def single(values: npt.ArrayLike) -> Values:
+def single(values: Shaped[np.ndarray, "..."]) -> Values:
     """Values in single precision."""
     result: Values = np.asarray(values, dtype=np.float32)
     return result
@@ -64,7 +64,7 @@ def ellipsoid(centre: Triple, radii: Triple, turn_deg: Triple = (0.0, 0.0, 0.0))
     return Solid(distance, _triple(np.asarray(centre) - reach), _triple(np.asarray(centre) + reach))
 
 
-def tube(path: Sequence[Triple], radii: Sequence[float], *, steps: int = 4, squash: Triple = (1.0, 1.0, 1.0)) -> Solid:
+def tube(path: Sequence[Triple], radii: Sequence[Number], *, steps: int = 4, squash: Triple = (1.0, 1.0, 1.0)) -> Solid:
     """A tube with round ends along a smooth curve through `path`.
 
     Args:
@@ -76,7 +76,7 @@ def tube(path: Sequence[Triple], radii: Sequence[float], *, steps: int = 4, squa
     curve = smooth_curve(np.column_stack([path, radii]), steps)
     stretch = np.asarray(squash)
     nodes = single(curve[:, :3] * stretch)
-    widths = curve[:, 3].astype(np.float32)
+    widths = curve[:, 3].tolist()
     thinnest = np.float32(1 / stretch.max())
 
     def distance(points: Points) -> Values:
@@ -106,13 +106,13 @@ def _cone(
     x += y
     x += z
     np.sqrt(x, out=x)
-    along *= np.float32(last) - np.float32(first)
+    along *= last - first
     x -= along
-    x -= np.float32(first)
+    x -= first
     return single(x)
 
 
-def union(*solids: Solid, blend: float = 0.0) -> Solid:
+def union(*solids: Solid, blend: Number = 0.0) -> Solid:
     """What is in any of the solids; `blend` mm rounds the inner edges."""
 
     def distance(points: Points) -> Values:
@@ -122,7 +122,7 @@ def union(*solids: Solid, blend: float = 0.0) -> Solid:
     return Solid(distance, _triple(low), _triple(np.max([s.high for s in solids], axis=0) + blend))
 
 
-def common(*solids: Solid, blend: float = 0.0) -> Solid:
+def common(*solids: Solid, blend: Number = 0.0) -> Solid:
     """What is in all of the solids; `blend` mm rounds the edges."""
 
     def distance(points: Points) -> Values:
@@ -133,7 +133,7 @@ def common(*solids: Solid, blend: float = 0.0) -> Solid:
     )
 
 
-def without(solid: Solid, *others: Solid, gap: float = 0.0, blend: float = 0.0) -> Solid:
+def without(solid: Solid, *others: Solid, gap: Number = 0.0, blend: Number = 0.0) -> Solid:
     """The solid where it is at least `gap` mm from each of the others."""
 
     def distance(points: Points) -> Values:
@@ -148,7 +148,7 @@ def boxed(solid: Solid, low: Triple, high: Triple) -> Solid:
     return Solid(solid.distance, low, high)
 
 
-def grown(solid: Solid, margin: float) -> Solid:
+def grown(solid: Solid, margin: Number) -> Solid:
     """The solid with its surface moved outwards by `margin` mm (inwards if negative)."""
 
     def distance(points: Points) -> Values:
@@ -158,7 +158,7 @@ def grown(solid: Solid, margin: float) -> Solid:
     return Solid(distance, _triple(np.asarray(solid.low) - outwards), _triple(np.asarray(solid.high) + outwards))
 
 
-def smooth_min(a: Values, b: Values, blend: float) -> Values:
+def smooth_min(a: Values, b: Values, blend: Number) -> Values:
     """The lower of two, with the kink between them rounded over `blend`."""
     if blend <= 0:
         return single(np.minimum(a, b))
