@@ -164,14 +164,17 @@ OFFICIAL = Official(
 
 
 def official_network(
-    state_dict: Mapping[str, Tensor], config: Mapping[str, Any], *, legacy_windows: bool = False
+    state_dict: Mapping[str, Tensor],
+    config: Mapping[str, Any],
+    *,
+    legacy_windows: bool = False,  # noqa: ARG001 - all official networks are called alike
 ) -> CorrMLPNet:
     """The network with official weights: forward(moving, fixed) → displacement.
 
     Args:
         state_dict: of the official `CorrMLP`.
         config: the official options under their official names.
-        legacy_windows: must be False; there is no window attention.
+        legacy_windows: makes no difference; there is no window attention.
 
     Raises:
         UnknownNameError, BadValueError: for an option, or a value of one, that is not known.
@@ -180,8 +183,6 @@ def official_network(
     options = OFFICIAL.read(config)
     if options["in_channels"] != 1:
         raise BadValueError(f"CorrMLP: in_channels is implemented at 1 only, not {options['in_channels']}.")
-    if legacy_windows:
-        raise BadValueError("CorrMLP has no attention windows; legacy_windows must be False.")
     network = CorrMLPNet(options["enc_channels"], options["dec_channels"], checkpointing=options["use_checkpoint"])
     OFFICIAL.load(network, state_dict)
     return network

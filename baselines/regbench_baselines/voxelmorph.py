@@ -193,14 +193,17 @@ ONLY_AT_DEFAULT = ("nb_unet_levels", "unet_feat_mult", "nb_unet_conv_per_level",
 
 
 def official_network(
-    state_dict: Mapping[str, Tensor], config: Mapping[str, Any], *, legacy_windows: bool = False
+    state_dict: Mapping[str, Tensor],
+    config: Mapping[str, Any],
+    *,
+    legacy_windows: bool = False,  # noqa: ARG001 - all official networks are called alike
 ) -> VoxelMorphNet:
     """The network with official weights: forward(moving, fixed) → displacement.
 
     Args:
         state_dict: of the official `VxmDense`, with or without its grids.
         config: the official options under their official names.
-        legacy_windows: must be False; there are no windows.
+        legacy_windows: makes no difference; there is no window attention.
 
     Raises:
         UnknownNameError, BadValueError: for an option, or a value of one, that is not known.
@@ -212,8 +215,6 @@ def official_network(
             raise BadValueError(
                 f"VxmDense: {name} is implemented at {OFFICIAL.options[name]} only, not {options[name]}."
             )
-    if legacy_windows:
-        raise BadValueError("VxmDense has no attention windows; legacy_windows must be False.")
     encoder, decoder = options["nb_unet_features"] or (ENCODER, DECODER)
     network = VoxelMorphNet(
         encoder,

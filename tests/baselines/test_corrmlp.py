@@ -142,8 +142,6 @@ def test_official_options() -> None:
         official_network(state, {"enc_channel": 4})
     with pytest.raises(BadValueError, match="in_channels"):
         official_network(state, {**options, "in_channels": 2})
-    with pytest.raises(BadValueError, match="legacy_windows"):
-        official_network(state, options, legacy_windows=True)
     with pytest.raises(WeightsError, match=r"1 unexpected: Decoder\.mlp_24\.Conv\.bias"):
         official_network({**state, "Decoder.mlp_24.Conv.bias": torch.zeros(1)}, options)
 

@@ -133,8 +133,6 @@ def test_official_features_and_unknown_or_unimplemented_options() -> None:
         official_network(official_state(), {"int_step": 0})
     with pytest.raises(BadValueError, match="use_probs"):
         official_network(official_state(), {"use_probs": True})
-    with pytest.raises(BadValueError, match="legacy_windows"):
-        official_network(official_state(), {}, legacy_windows=True)
     with pytest.raises(WeightsError, match=r"missing: unet_model\.encoder\.2\.0\.main\.weight"):
         official_network(official_state(), {})
 
