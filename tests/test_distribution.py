@@ -17,7 +17,8 @@ ROOT = Path(__file__).parents[1]
 def wheel_names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     folder = tmp_path_factory.mktemp("wheel")
     subprocess.run(  # noqa: S603 - a fixed command line
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)], check=True
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)],
+        check=True,
     )
     with zipfile.ZipFile(next(folder.glob("regbench-*.whl"))) as wheel:
         return set(wheel.namelist())

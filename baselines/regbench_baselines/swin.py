@@ -153,8 +153,7 @@ class SwinBlock(nn.Module):
         """The stream after the block; with a context, attention is across the two."""
         other = None if context is None else self.norm1(context)
         stream = stream + self.drop_path(self.attention(self.norm1(stream), other))
-        stream = stream + self.drop_path(self.fc2(F.gelu(self.fc1(self.norm2(stream)))))
-        return stream
+        return stream + self.drop_path(self.fc2(F.gelu(self.fc1(self.norm2(stream)))))
 
 
 class PatchMerging(nn.Module):
