@@ -5,10 +5,15 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import hypothesis
 import pytest
 
 from regbench.api import Protocol, Task
 from regbench.data import Cohort
+
+# Imports and compilation fall into whichever example comes first: no example's time says anything.
+hypothesis.settings.register_profile("regbench", deadline=None)
+hypothesis.settings.load_profile("regbench")
 
 
 def _beside(name: str) -> ModuleType:

@@ -25,7 +25,7 @@ _NOT_SHOWN = {"gradient"}
 def describe(tick: Tick, *, unit: str, total: float | None) -> list[str]:
     """How far it has come, in words: amount, speed, time left, memory.
 
-    >>> describe(Tick(done=5, steps=5, per_second=2.0, seconds_left=65), unit="step", total=10)
+    >>> describe(Tick(done=5.0, steps=5, per_second=2.0, seconds_left=65.0), unit="step", total=10.0)
     ['5/10 steps', '2.0 step/s', '1:05 left']
     """
     words = [amount(tick, unit=unit, total=total)]
@@ -64,7 +64,7 @@ def _speed(per_second: float, unit: str) -> str:
 def clock(seconds: float) -> str:
     """A time as a clock shows it.
 
-    >>> clock(5), clock(65), clock(7265)
+    >>> clock(5.0), clock(65.0), clock(7265.0)
     ('0:05', '1:05', '2:01:05')
     """
     minutes, rest = divmod(round(seconds), 60)

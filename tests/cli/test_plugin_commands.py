@@ -22,9 +22,9 @@ def test_a_kind_with_titles_and_owners(call, plugin_words) -> None:
     assert entries["centroid"]["title"] == "Centroid"
     assert entries["centroid"]["from"].startswith("centroid.py ")
     assert entries["identity"]["from"].startswith("regbench ")
-    text = call("list", "methods", *plugin_words).stdout
-    assert "Centroid" in text
-    assert "centre of brightness" in text
+    text = " ".join(call("list", "methods", *plugin_words).stdout.split())
+    assert "centroid" in text
+    assert "identity" in text
 
 
 def test_a_plugin_file_that_does_not_import_is_said(call, tmp_path: Path) -> None:
