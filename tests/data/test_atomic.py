@@ -4,6 +4,7 @@ import os
 import resource
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,18 @@ from regbench.data import remove_folder, replacing_file, replacing_folder, write
 from regbench.errors import StorageError
 
 
-@pytest.fixture
+@contextmanager
 def small_files_only() -> Iterator[None]:
-    """A real limit of 4096 bytes a file, as a full disk is: writing fails in the middle."""
+    """A real limit of 4096 bytes a file, as a full disk is: writing fails in the middle.
+
+    It holds for the whole process, so it has to end before the test does: the log of the tests may be a file as well.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def _names(folder: Path) -> list[str]:
@@ -30,10 +36,10 @@ def test_a_file_is_written_into_folders_that_are_made(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "b" / "c.txt").read_bytes() == "één\n".encode()
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, small_files_only: None) -> None:
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "weights"
     write_bytes(path, b"old")
-    with pytest.raises(StorageError, match="weights cannot be written: the file would be larger"):
+    with small_files_only(), pytest.raises(StorageError, match="weights cannot be written: the file would be larger"):
         write_bytes(path, bytes(10_000))
     assert path.read_bytes() == b"old"
     assert _names(tmp_path) == ["weights"]
@@ -71,8 +77,8 @@ def test_of_two_that_fill_a_folder_at_once_the_first_is_kept_and_both_succeed(tm
     assert _names(tmp_path) == ["cohort"]
 
 
-def test_a_folder_that_fails_is_not_there(tmp_path: Path, small_files_only: None) -> None:
-    with pytest.raises(StorageError), replacing_folder(tmp_path / "cohort") as temporary:
+def test_a_folder_that_fails_is_not_there(tmp_path: Path) -> None:
+    with small_files_only(), pytest.raises(StorageError), replacing_folder(tmp_path / "cohort") as temporary:
         (temporary / "voxels").write_bytes(bytes(10_000))
     assert _names(tmp_path) == []
 
