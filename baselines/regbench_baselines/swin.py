@@ -153,7 +153,8 @@ class SwinBlock(nn.Module):
         """The stream after the block; with a context, attention is across the two."""
         other = None if context is None else self.norm1(context)
         stream = stream + self.drop_path(self.attention(self.norm1(stream), other))
-        return stream + self.drop_path(self.fc2(F.gelu(self.fc1(self.norm2(stream)))))
+        fed: Tensor = stream + self.drop_path(self.fc2(F.gelu(self.fc1(self.norm2(stream)))))
+        return fed
 
 
 class PatchMerging(nn.Module):
