@@ -9,6 +9,7 @@ from regbench.engine.loop import fit
 from regbench.engine.masks import add_masks
 from regbench.engine.plan import Chosen, Plan
 from regbench.engine.progress import Phase, Progress, Silent, Tick
+from regbench.engine.reopening import Reopened, reopen
 from regbench.engine.running import run
 from regbench.engine.training import new_network
 
@@ -19,6 +20,7 @@ __all__ = [
     "Phase",
     "Plan",
     "Progress",
+    "Reopened",
     "Silent",
     "State",
     "Tick",
@@ -30,6 +32,7 @@ __all__ = [
     "load_weights",
     "machine",
     "new_network",
+    "reopen",
     "resolve_device",
     "run",
     "run_id",

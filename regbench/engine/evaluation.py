@@ -122,7 +122,7 @@ class _Evaluating:
         out_of_scope = {pair for pair, _ in skipped}
         pairs = [pair for pair in self.cohort.protocol.test_pairs if pair not in out_of_scope]
         with ThreadPoolExecutor(max_workers=min(cores(), _MOST_WORKERS)) as pool:
-            for group in _groups(pairs, cores()):
+            for group in groups(pairs, cores()):
                 registered = [_Registered(pair, self._register(pair)) for pair in group]
                 self.peak_mib = max(self.peak_mib, self.memory.peak_mib)
                 by_pair = {one.pair: one.field for one in registered}
@@ -147,7 +147,7 @@ class _Evaluating:
         self.done += 1
         if self.pace.due(self.done):
             self._tick()
-        return _checked(field, seen, pair, self.cohort.device)
+        return checked(field, seen, pair_name(pair), self.cohort.device)
 
     def _tick(self) -> None:
         left = len(self.cohort.protocol.test_pairs) - self.done
@@ -165,8 +165,19 @@ class _Evaluating:
         pair, field = registered.pair, registered.field
         if self.fields is not None:
             write_field(self.fields / f"disp_{pair_name(pair)}.nii.gz", field)
-        case = case_of(field, self.cohort, pair, reverse)
-        return [row for name, metric in self.metrics.items() for row in _measure(name, metric, case, pair)]
+        return score(field, self.cohort, pair, self.metrics, reverse)
+
+
+def score(
+    field: Field, cohort: Cohort, pair: PairId, metrics: Mapping[str, Metric], reverse: Field | None = None
+) -> list[CaseRow]:
+    """The rows of one registered pair, metric by metric; see `case_of`.
+
+    Raises:
+        RunError: if a metric fails.
+    """
+    case = case_of(field, cohort, pair, reverse)
+    return [row for name, metric in metrics.items() for row in _measure(name, metric, case, pair)]
 
 
 def case_of(field: Field, cohort: Cohort, pair: PairId, reverse: Field | None = None) -> Case:
@@ -200,13 +211,18 @@ def _measure(name: str, metric: Metric, case: Case, pair: PairId) -> list[CaseRo
     return [CaseRow(pair_name(pair), *pair, name, label, float(value)) for label, value in values.items()]
 
 
-def _checked(field: object, seen: Pair, pair: PairId, device: torch.device) -> Field:
+def checked(field: object, seen: Pair, name: str, device: torch.device) -> Field:
     """The field in float32 on the cohort's device.
+
+    Args:
+        field: what a method gave.
+        seen: the pair that it was given.
+        name: the pair's, for the error.
+        device: the cohort's.
 
     Raises:
         RunError: if it is no such field.
     """
-    name = pair_name(pair)
     if not isinstance(field, Field):
         raise RunError(f"For pair {name} the method gave a {type(field).__name__}; expected a Field.")
     if not field.grid.matches(seen.grid):
@@ -219,7 +235,12 @@ def _checked(field: object, seen: Pair, pair: PairId, device: torch.device) -> F
     return Field(u, field.grid)
 
 
-def _groups(pairs: Sequence[PairId], least: int) -> Iterator[list[PairId]]:
+def in_order(pairs: Sequence[PairId]) -> list[PairId]:
+    """Pairs in the order in which they are registered."""
+    return [pair for group in groups(pairs, 1) for pair in group]
+
+
+def groups(pairs: Sequence[PairId], least: int) -> Iterator[list[PairId]]:
     """Pairs in groups of at least so many (but for the last), a pair always together with its reverse."""
     left = dict.fromkeys(pairs)
     group: list[PairId] = []

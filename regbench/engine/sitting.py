@@ -13,12 +13,13 @@ import torch
 from regbench.api import Method, Trainable
 from regbench.data import Cohort, load_cohort
 from regbench.data.atomic import write_text
-from regbench.engine.checkpoint import State, load_weights
+from regbench.engine.checkpoint import State
 from regbench.engine.evaluation import Evaluation, Register, evaluate, skipped_pairs
 from regbench.engine.masks import add_masks
 from regbench.engine.plan import Plan
 from regbench.engine.progress import Phase, Progress
 from regbench.engine.records import metric_records, new_record, now
+from regbench.engine.reopening import trained
 from regbench.engine.training import new_network, train
 from regbench.errors import RegbenchError, RequestError, StorageError
 from regbench.results import RunFolder, RunRecord, write_cases
@@ -79,11 +80,7 @@ class Sitting:
         """
         self.record = before
         cohort = self._masked(self._cohort())
-        register: Register = self.method.register
-        if isinstance(self.method, Trainable):
-            network = new_network(self.method, cohort, self.plan.seed)
-            load_weights(self.folder.weights, network)
-            register = partial(self.method.predict, network)
+        register = trained(self.method, cohort, self.folder, self.plan.seed)
         try:
             evaluation = self._evaluated(register, cohort)
         except RequestError:

@@ -12,7 +12,7 @@ from scipy import ndimage
 from regbench.api import Card, Case, Field, Landmarks, Metric, Pair, PairId
 from regbench.data import Cohort, read_field
 from regbench.engine import Silent, Tick, evaluate
-from regbench.engine.evaluation import _groups
+from regbench.engine.evaluation import groups
 
 CASES: list[Case] = []
 
@@ -86,10 +86,10 @@ def test_rows_stand_in_the_protocols_order(toy_cohort: Cohort, toys: ModuleType)
 
 def test_pairs_go_in_groups_with_their_reverse() -> None:
     a, b, c = (PairId(*names) for names in (("1", "2"), ("1", "3"), ("2", "1")))
-    assert list(_groups([a, b, c], 2)) == [[a, c], [b]]
-    assert list(_groups([a, b, c], 1)) == [[a, c], [b]]
-    assert list(_groups([a, b, c], 3)) == [[a, c, b]]
-    assert list(_groups([], 3)) == []
+    assert list(groups([a, b, c], 2)) == [[a, c], [b]]
+    assert list(groups([a, b, c], 1)) == [[a, c], [b]]
+    assert list(groups([a, b, c], 3)) == [[a, c, b]]
+    assert list(groups([], 3)) == []
 
 
 @pytest.mark.parametrize(("seconds", "median"), [([9.0, 1.0, 2.0, 4.0], 2.0), ([9.0], 9.0)])
