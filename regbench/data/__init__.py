@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from regbench.data.fields import read_field, write_field
     from regbench.data.fingerprints import fingerprint
     from regbench.data.folders import cache_folder
+    from regbench.data.itk import write_itk_field
     from regbench.data.landmarks import read_landmarks
     from regbench.data.loading import load_cohort, prepare
     from regbench.data.nifti import read_volume, write_volume
@@ -39,6 +40,7 @@ __all__ = [
     "replacing_folder",
     "write_bytes",
     "write_field",
+    "write_itk_field",
     "write_text",
     "write_volume",
 ]
@@ -63,6 +65,7 @@ _HOME = {
     "replacing_folder": "atomic",
     "write_bytes": "atomic",
     "write_field": "fields",
+    "write_itk_field": "itk",
     "write_text": "atomic",
     "write_volume": "nifti",
 }

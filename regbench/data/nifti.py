@@ -126,10 +126,18 @@ def write_volume(path: Path, volume: Volume) -> None:
     write_bytes(path, nifti_bytes(volume.data.detach().cpu().numpy(), volume.grid.affine, path.name))
 
 
-def nifti_bytes(array: Array, affine: Array, name: str) -> bytes:
-    """A NIfTI-1 file in memory; compressed where its name ends in .gz, without a time stamp."""
+def nifti_bytes(array: Array, affine: Array, name: str, intent: str = "none") -> bytes:
+    """A NIfTI-1 file in memory; compressed where its name ends in .gz, without a time stamp.
+
+    Args:
+        array: in storage order.
+        affine: of that order.
+        name: the file's.
+        intent: what the values are, as nibabel calls it.
+    """
     image = _nibabel.Nifti1Image(array, affine)
     image.header.set_xyzt_units("mm")
+    image.header.set_intent(intent)
     image.set_sform(affine, code="scanner")
     image.set_qform(affine, code="scanner")
     content: bytes = image.to_bytes()
