@@ -67,6 +67,7 @@ def _one_pair(method: Method, register: Register) -> Iterator[str]:
     before = [volume.data.clone() for volume in _volumes(pair)]
     said = method.skip(pair)
     if said is not None:
+        register(pair)  # a wrong request, where a program is missing here, is no fault of the method
         yield f"It skips an ordinary pair of {_times(scenes.SHAPE)} voxels: {said}"
         return
     field = register(pair)
