@@ -17,6 +17,8 @@ class FormatChoice(StrEnum):
     md = "md"
     csv = "csv"
     json = "json"
+    html = "html"
+    latex = "latex"
 
 
 class RankingChoice(StrEnum):

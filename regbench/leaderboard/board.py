@@ -105,7 +105,8 @@ def _rows(runs: Sequence[Measured]) -> list[Row]:
     configurations: dict[str, list[Measured]] = {}
     for run in runs:
         # The unregistered state is the same whatever version of regbench measured it.
-        key = BASELINE if run.record.method.name == BASELINE else configuration_key(run.record)
+        unregistered = run.record.method.name == BASELINE and not run.record.refine
+        key = BASELINE if unregistered else configuration_key(run.record)
         configurations.setdefault(key, []).append(run)
     groups = list(configurations.values())
     names = distinct_names([group[0].record for group in groups])

@@ -17,6 +17,9 @@ Column = tuple[Head, Sequence[Cell]]
 UPPER_BOUND, INCOMPLETE = "†", "‡"
 NAME = Head("Method", is_text=True)
 SPREAD = " ± "
+REGULARITY = "sdlogj-l2r"
+PAPERS_REGULARITY = Head("SDlogJ", "l2r", "lower", "as the Learn2Reg evaluation and most papers count it")
+"""The papers' tables print this one; narrower than the head of the same column among the further metrics."""
 
 # Short heads for long titles; any other metric is printed under its own title.
 _HEADS = {

@@ -3,22 +3,27 @@
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from typing import Any
 
 import numpy as np
 
 from regbench.leaderboard.board import PRIMARY, Board
+from regbench.leaderboard.caption import remarks
 from regbench.leaderboard.columns import dice30
 from regbench.leaderboard.comparison import Compared, compare
+from regbench.leaderboard.l2r import ranking
+from regbench.leaderboard.making import masks_at_test, masks_in_training, supervision
 from regbench.leaderboard.published import published_tables
+from regbench.leaderboard.ranks import ranks
 from regbench.leaderboard.row import Row
 from regbench.leaderboard.sheets import mean_cost
+from regbench.leaderboard.worst import harmed, lowest_tenth, worst_pair
 
 FIELDS = (
     "origin", "task", "data", "fingerprint", "protocol", "revision", "grid", "row", "method", "version", "masks",
     "masks_used", "saw_test_labels", "preset", "seeds", "metric", "label", "unit", "pairs", "mean", "std", "seed_std",
-    "low95", "high95", "difference_to_best", "p_holm", "source",
+    "low95", "high95", "difference_to_best", "difference_low95", "difference_high95", "p_holm", "source",
 )  # fmt: skip
 _WHERE = frozenset({"task", "data", "fingerprint", "protocol", "revision", "grid"})
 _WHO = frozenset(
@@ -39,13 +44,19 @@ def to_csv(boards: Sequence[Board], *, published: bool = True) -> str:
     return text.getvalue()
 
 
-def to_json(boards: Sequence[Board], *, published: bool = True) -> str:
-    """The boards with all that is known of their rows, and the runs that gave none."""
-    data = [_board_json(board, published=published) for board in boards]
+def to_json(boards: Sequence[Board], *, published: bool = True, learn2reg: bool = False) -> str:
+    """The boards with all that is known of their rows, and the runs that gave none.
+
+    Args:
+        boards: what to write.
+        published: whether published numbers of the same task and protocol are among them.
+        learn2reg: whether the Learn2Reg ranking is, which takes seconds.
+    """
+    data = [_board_json(board, published=published, learn2reg=learn2reg) for board in boards]
     return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def _board_json(board: Board, *, published: bool) -> dict[str, Any]:
+def _board_json(board: Board, *, published: bool, learn2reg: bool) -> dict[str, Any]:
     lines = list(_measured_lines(board))
     return {
         **_where(board),
@@ -63,11 +74,23 @@ def _board_json(board: Board, *, published: bool) -> dict[str, Any]:
                 "runs": [run.run_id for run in row.runs],
                 "method": row.record.method.model_dump(mode="json"),
                 "masks": row.record.masks.model_dump(mode="json") if row.record.masks else None,
+                "masks_in_training": masks_in_training(row),
+                "masks_at_test": masks_at_test(row),
+                "supervision": supervision(row),
+                "worst_pair": worst_pair(row)[0],
+                "training": [run.training.model_dump(mode="json") for run in row.runs if run.training],
+                "cost": [run.cost.model_dump(mode="json") for run in row.runs],
+                "machines": [run.machine.model_dump(mode="json") for run in row.runs],
                 "values": [_slim(line, _WHO) for line in lines if line["row"] == row.name],
             }
             for row in board.rows
         ],
+        "learn2reg_ranking": _learn2reg(board) if learn2reg else [],
+        "average_ranks": _average_ranks(board),
         "published": [_slim(line, {"origin"}) for line in _published_lines(board)] if published else [],
+        "published_notes": list(_published_notes(board)) if published else [],
+        "remarks": remarks(board),
+        "protocol_notes": list(board.protocol.notes),
         "without_row": [
             {"name": f.name, "seed": f.seed, "status": f.status, "reason": f.reason, "run": f.run_id}
             for f in board.failures
@@ -115,8 +138,7 @@ def _measured_lines(board: Board) -> Iterator[dict[str, Any]]:
             yield shared | _mean_line(board, row, name, compared[name][place])
             if name in row.by_label:
                 yield from (shared | line for line in _label_lines(board, row, name))
-        if np.isfinite(hard[place]):
-            yield shared | {"metric": "dice30", "unit": board.metrics[PRIMARY].unit, "mean": hard[place]}
+        yield from (shared | line for line in _worst_lines(board, row, hard[place]))
         for name, unit in _COSTS:
             value = mean_cost(row, name)
             if value is not None:
@@ -134,8 +156,23 @@ def _mean_line(board: Board, row: Row, name: str, compared: Compared) -> dict[st
         "low95": _blank(compared.interval[0]),
         "high95": _blank(compared.interval[1]),
         "difference_to_best": _blank(compared.difference),
+        "difference_low95": _blank(compared.difference_interval[0]),
+        "difference_high95": _blank(compared.difference_interval[1]),
         "p_holm": _blank(compared.p),
     }
+
+
+def _worst_lines(board: Board, row: Row, hardest: float) -> Iterator[dict[str, Any]]:
+    if PRIMARY not in row.values:
+        return
+    unit = board.metrics[PRIMARY].unit
+    values = (
+        ("dice30", unit, hardest),
+        ("worst_pair", unit, worst_pair(row)[1]),
+        ("lowest_tenth", unit, lowest_tenth(row)),
+        ("harmed", "%", harmed(row, board.initial)),
+    )
+    yield from ({"metric": name, "unit": unit, "mean": value} for name, unit, value in values if np.isfinite(value))
 
 
 def _label_lines(board: Board, row: Row, name: str) -> Iterator[dict[str, Any]]:
@@ -156,6 +193,31 @@ def _published_lines(board: Board) -> Iterator[dict[str, Any]]:
                 yield shared | {"metric": metric, "mean": mean, "std": row.std.get(metric, "")}
             for label, value in row.by_label.items():
                 yield shared | {"metric": PRIMARY, "label": label, "mean": value}
+
+
+def _published_notes(board: Board) -> Iterable[str]:
+    tables = [*published_tables(board), *published_tables(board, ablation=True)]
+    return dict.fromkeys(note for table in tables for note in table.notes)
+
+
+def _learn2reg(board: Board) -> list[dict[str, Any]]:
+    return [{"row": row.name, **score} for row, score in ranking(board)]
+
+
+def _average_ranks(board: Board) -> dict[str, Any] | None:
+    found = ranks(board)
+    if found is None:
+        return None
+    names = [row.name for row in found.rows]
+    pairwise = [dict(zip(names, line.tolist(), strict=True)) for line in found.pairwise]
+    return {
+        "rows": dict(zip(names, found.average, strict=True)),
+        "pairs": found.pairs,
+        "friedman": found.statistic,
+        "p": found.p,
+        "p_holm": dict(zip(names, pairwise, strict=True)),
+        "not_told_apart": [names[first : last + 1] for first, last in found.cliques],
+    }
 
 
 def _blank(value: float) -> float | str:

@@ -16,20 +16,27 @@ _NOTES = (
 
 def l2r_sheet(board: Board) -> Sheet | None:
     """The rows in the order of the Learn2Reg challenge's ranking; None without an Initial row."""
-    initial = board.initial
-    taking_part = [row for row in board.rows if not row.saw_test_labels and row.values]
-    if initial is None:
+    ranked = ranking(board)
+    if not ranked:
         return None
-    scores = l2r_scores([_tables(row) for row in taking_part], _tables(initial))
-    order = sorted(range(len(taking_part)), key=lambda n: -scores[n]["total"])
-    columns: list[Column] = [(Head("Method", is_text=True), [Cell(taking_part[n].name) for n in order])]
+    columns: list[Column] = [(Head("Method", is_text=True), [Cell(row.name) for row, _ in ranked])]
     for title in (*RANKED, "total"):
-        texts = [number(scores[n][title], 3) for n in order]
+        texts = [number(score[title], 3) for _, score in ranked]
         columns.append((Head(title.capitalize() if title == "total" else title, "", "higher"),
                         marked(texts, [True] * len(texts), better="higher")))  # fmt: skip
-    absent = [m.name for m in METRICS if not any(m.name in row.values for row in taking_part)]
+    absent = [m.name for m in METRICS if not any(m.name in row.values for row, _ in ranked)]
     notes = [f"Not measured, so 0.1 for all: {', '.join(absent)}."] if absent else []
     return sheet("Learn2Reg ranking", columns, [*_NOTES, *notes])
+
+
+def ranking(board: Board) -> list[tuple[Row, dict[str, float]]]:
+    """The rows that take part with their scores, best total first; empty without an Initial row."""
+    initial = board.initial
+    if initial is None:
+        return []
+    taking_part = [row for row in board.rows if not row.saw_test_labels and row.values]
+    scores = l2r_scores([_tables(row) for row in taking_part], _tables(initial))
+    return sorted(zip(taking_part, scores, strict=True), key=lambda place: -place[1]["total"])
 
 
 def _tables(row: Row) -> dict[str, Table]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from regbench.leaderboard.sheet import Sheet
 
-_NARROWEST_NAME = 18
+_NARROWEST_NAME = 16
 _NARROWEST_TEXT = 9
 
 

@@ -3,8 +3,14 @@
 from regbench.leaderboard.board import Board
 from regbench.leaderboard.columns import NAME, Column, name_cells, plain_column
 from regbench.leaderboard.row import Row
-from regbench.leaderboard.sheet import EMPTY, Head, Sheet, number, sheet, significant
+from regbench.leaderboard.sheet import EMPTY, YES, Head, Sheet, sheet, significant
 from regbench.results import MachineRecord
+
+_SUPERVISION = {
+    "none": "none, a network trained on images alone",
+    "masks": "masks, weakly supervised by the source's masks",
+    "true labels": "true labels, weakly supervised by the experts' own",
+}
 
 
 def making(board: Board) -> Sheet:
@@ -12,23 +18,56 @@ def making(board: Board) -> Sheet:
     rows = board.rows
     columns: list[Column] = [
         (NAME, name_cells(rows)),
-        plain_column(Head("Masks seen", is_text=True), rows, _masks_used),
+        plain_column(Head("Masks", "train", meaning="train: seen in training; test: seen at test"), rows, _in_training),
+        plain_column(Head("Masks", "test"), rows, _at_test),
         plain_column(Head("Source", is_text=True), rows, _mask_source),
+        plain_column(Head("Supervision", is_text=True), rows, supervision),
         plain_column(Head("Steps"), rows, _steps),
         plain_column(Head("Training", "min"), rows, _training_minutes),
-        plain_column(Head("Param", "million", meaning="parameters of the network"), rows, _parameters),
         plain_column(Head("Seeds"), rows, lambda row: str(len(row.runs)) if row.record.training else EMPTY),
         plain_column(Head("Code", is_text=True), rows, _code),
     ]
-    return sheet("How each row was made", columns, [*_mask_warnings(board), *_machines(board)])
+    return sheet(
+        "How each row was made", columns, [*_supervision_notes(board), *_mask_warnings(board), *_machines(board)]
+    )
 
 
-def _masks_used(row: Row) -> str:
-    return row.record.masks.used if row.record.masks else "none"
+def masks_in_training(row: Row) -> bool:
+    """Whether the losses saw masks."""
+    return row.record.masks is not None and row.record.training is not None
+
+
+def masks_at_test(row: Row) -> bool:
+    """Whether the method saw masks of the test scans when it registered them."""
+    return row.record.masks is not None and row.record.masks.used == "training and test"
+
+
+def supervision(row: Row) -> str:
+    """What the training learned from: nothing but the images, masks of a source, or true labels."""
+    masks = row.record.masks
+    if row.record.training is None:
+        return "no training"
+    if masks is None:
+        return "none"
+    return "true labels" if masks.saw_test_labels else "masks"
+
+
+def _in_training(row: Row) -> str:
+    return YES if masks_in_training(row) else EMPTY
+
+
+def _at_test(row: Row) -> str:
+    return YES if masks_at_test(row) else EMPTY
 
 
 def _mask_source(row: Row) -> str:
     return row.record.masks.name if row.record.masks else EMPTY
+
+
+def _supervision_notes(board: Board) -> list[str]:
+    kinds = {supervision(row) for row in board.rows}
+    notes = [_SUPERVISION[kind] for kind in _SUPERVISION if kind in kinds]
+    return [f"Supervision: {'; '.join(notes)}."] if notes else []
 
 
 def _steps(row: Row) -> str:
@@ -39,11 +78,6 @@ def _steps(row: Row) -> str:
 def _training_minutes(row: Row) -> str:
     seconds = [run.cost.wall_seconds["train"] for run in row.runs if run.training and "train" in run.cost.wall_seconds]
     return significant(sum(seconds) / len(seconds) / 60) if seconds else EMPTY
-
-
-def _parameters(row: Row) -> str:
-    count = row.record.cost.parameters
-    return EMPTY if count is None else number(count / 1e6, 2)
 
 
 def _code(row: Row) -> str:

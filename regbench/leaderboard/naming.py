@@ -12,7 +12,7 @@ _SMALL_WORDS = {"and", "of", "the", "in"}
 
 def display_name(record: RunRecord) -> str:
     """The row's name with the method's title in place of its registry name."""
-    if record.method.name == BASELINE:
+    if record.method.name == BASELINE and not record.refine:
         return BASELINE_TITLE
     rest = record.row.removeprefix(record.method.name)
     return record.method.title + rest if rest != record.row else record.row
@@ -50,6 +50,7 @@ def _training(record: RunRecord) -> str:
 _TELLS: tuple[Callable[[RunRecord], str], ...] = (
     lambda record: record.preset if record.training else "",
     _training,
+    lambda record: f"refined by {record.refine} steps" if record.refine else "",
     _masks,
     lambda record: f"{record.method.distribution} {record.method.version}",
     lambda record: (

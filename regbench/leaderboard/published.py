@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from regbench.leaderboard.board import PRIMARY, Board
-from regbench.leaderboard.columns import NAME, SPREAD, Column, structure_heads
+from regbench.leaderboard.columns import NAME, PAPERS_REGULARITY, REGULARITY, SPREAD, Column, structure_heads
 from regbench.leaderboard.sheet import Cell, Head, Sheet, number, sheet
 from regbench_leaderboards import PublishedNumber, footnotes, published
 
 ABLATION = "Table 3"
 _MEAN = "mean"
-_REGULARITY = "sdlogj-l2r"
-_METRICS = {"dsc": PRIMARY, "sdlogj_l2r": _REGULARITY}
+_METRICS = {"dsc": PRIMARY, "sdlogj_l2r": REGULARITY}
 
 
 @dataclass(frozen=True)
@@ -77,8 +76,9 @@ def published_sheet(board: Board, table: PublishedTable) -> Sheet:
         if any(head.meaning in row.by_label for row in rows)
     ]
     columns.append((Head("Mean"), [Cell(_mean_text(row)) for row in rows]))
-    if any(_REGULARITY in row.mean for row in rows):
-        columns.append((Head("SDlogJ (l2r)"), [Cell(number(row.mean.get(_REGULARITY), 3)) for row in rows]))
+    if any(REGULARITY in row.mean for row in rows):
+        head = replace(PAPERS_REGULARITY, better=None)
+        columns.append((head, [Cell(number(row.mean.get(REGULARITY), 3)) for row in rows]))
     columns.append((Head("Masks seen", is_text=True), [Cell(row.masks) for row in rows]))
     title = f"Published, not measured here: {table.source}, {table.where} (DSC in %)"
     return replace(sheet(title, columns, table.notes), is_published=True)

@@ -6,68 +6,102 @@ from typing import Literal
 
 from rich.console import Console, RenderableType
 
+from regbench.leaderboard.ablation import ablation_sheets
 from regbench.leaderboard.board import Board
 from regbench.leaderboard.comparison import comparison
 from regbench.leaderboard.export import to_csv, to_json
 from regbench.leaderboard.l2r import l2r_sheet
+from regbench.leaderboard.latex import PREAMBLE, latex
 from regbench.leaderboard.making import making
 from regbench.leaderboard.markdown import markdown
 from regbench.leaderboard.published import published_sheet, published_tables
 from regbench.leaderboard.sheet import Sheet
 from regbench.leaderboard.sheets import further, overview, structures
 from regbench.leaderboard.terminal import terminal
+from regbench.leaderboard.worst import worst_cases
 
-Format = Literal["table", "md", "csv", "json"]
+Format = Literal["table", "md", "csv", "json", "latex"]
 Ranking = Literal["paired", "l2r"]
 
 
-def sheets(board: Board, *, ranking: Ranking = "paired", published: bool = True, brief: bool = False) -> list[Sheet]:
+def sheets(
+    board: Board,
+    *,
+    ranking: Ranking = "paired",
+    published: bool = True,
+    brief: bool = False,
+    ablation: str | None = None,
+) -> list[Sheet]:
     """A board's sheets in the order in which they are printed.
 
     Args:
         board: what to print.
         ranking: how rows are told apart: paired tests against the best, or as the Learn2Reg challenge ranks.
         published: whether published numbers of the same task and protocol follow.
-        brief: only the overview and the structures.
+        brief: only the structures and the overview.
+        ablation: only the rows of this method that differ in what is switched on.
     """
     if not board.rows:
         return []
-    first = [overview(board), structures(board)]
-    if not brief:
-        first += [comparison(board) if ranking == "paired" else l2r_sheet(board), further(board), making(board)]
+    first: list[Sheet | None] = []
+    if ablation is not None:
+        first += ablation_sheets(board, ablation)
+        if not first:
+            return []
+    else:
+        first += [structures(board), overview(board)]
+        if not brief:
+            first += [comparison(board) if ranking == "paired" else l2r_sheet(board)]
+            first += [worst_cases(board), further(board), making(board)]
     if published:
-        first += [published_sheet(board, table) for table in published_tables(board)]
+        first += [published_sheet(board, table) for table in published_tables(board, ablation=ablation is not None)]
     return [sheet for sheet in first if sheet]
 
 
 def renderable(
-    board: Board, *, ranking: Ranking = "paired", published: bool = True, brief: bool = False
+    board: Board,
+    *,
+    ranking: Ranking = "paired",
+    published: bool = True,
+    brief: bool = False,
+    ablation: str | None = None,
 ) -> RenderableType:
     """A board for a rich console; see `sheets`."""
-    return terminal(board, sheets(board, ranking=ranking, published=published, brief=brief))
+    return terminal(board, sheets(board, ranking=ranking, published=published, brief=brief, ablation=ablation))
 
 
 def render(
-    boards: Sequence[Board], form: Format, *, ranking: Ranking = "paired", published: bool = True, width: int = 100
+    boards: Sequence[Board],
+    form: Format,
+    *,
+    ranking: Ranking = "paired",
+    published: bool = True,
+    ablation: str | None = None,
+    width: int = 100,
 ) -> str:
     """Boards as text.
 
     Args:
         boards: what to print.
-        form: "table" (plain text, `width` characters wide), "md", "csv" (long, with everything), "json".
+        form: "table" (plain text, `width` characters wide), "md", "latex", "csv" (long) or "json"; the last two hold
+            everything, whatever is asked for.
         ranking: see `sheets`.
         published: see `sheets`.
+        ablation: see `sheets`.
         width: of a table.
     """
     if form == "csv":
         return to_csv(boards, published=published)
     if form == "json":
-        return to_json(boards, published=published)
-    if form == "md":
-        parts = [markdown(board, sheets(board, ranking=ranking, published=published)) for board in boards]
-        return "\n".join(parts)
+        return to_json(boards, published=published, learn2reg=ranking == "l2r")
+    if form in ("md", "latex"):
+        write = markdown if form == "md" else latex
+        parts = [
+            write(board, sheets(board, ranking=ranking, published=published, ablation=ablation)) for board in boards
+        ]
+        return "\n".join(parts if form == "md" else [PREAMBLE, *parts])
     console = Console(file=StringIO(), width=width, force_terminal=False, color_system=None)
     with console.capture() as captured:
         for board in boards:
-            console.print(renderable(board, ranking=ranking, published=published), "")
+            console.print(renderable(board, ranking=ranking, published=published, ablation=ablation), "")
     return captured.get()

@@ -38,7 +38,7 @@ class Row:
     @property
     def is_initial(self) -> bool:
         """Whether this is the unregistered state."""
-        return self.record.method.name == BASELINE
+        return self.record.method.name == BASELINE and not self.record.refine
 
     @property
     def saw_test_labels(self) -> bool:
@@ -104,6 +104,8 @@ def configuration_key(record: RunRecord) -> str:
         "configuration": record.method.configuration,
         "masks": record.masks.model_dump(mode="json") if record.masks else None,
     }
+    if record.refine:
+        key["refine"] = record.refine
     if record.training:
         key |= {
             "preset": record.preset,

@@ -8,6 +8,7 @@ from typing import Literal
 Mark = Literal["best", "second"]
 Better = Literal["higher", "lower"] | None
 EMPTY = "–"
+YES = "✓"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,12 @@
-"""The sheets of a board's numbers: the overview, the structures, and the metrics that neither has room for."""
+"""The sheets of a board's numbers: the structures, the overview, and the metrics that neither has room for."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from regbench.leaderboard.board import PRIMARY, Board
 from regbench.leaderboard.columns import (
     NAME,
+    PAPERS_REGULARITY,
+    REGULARITY,
     Column,
     dice30,
     flag_notes,
@@ -27,12 +28,13 @@ def overview(board: Board) -> Sheet:
     """The mean of every main metric and of those that others bring, and the cost."""
     columns: list[Column] = [(NAME, name_cells(board.rows))]
     if PRIMARY in board.metrics:
-        columns += [metric_column(board, PRIMARY, spread=True), _dice30_column(board)]
+        columns += [metric_column(board, PRIMARY, spread=True), dice30_column(board)]
     own = [name for name in board.metrics if name not in (PRIMARY, *_OVERVIEW, *_FURTHER)]
     columns += [metric_column(board, name) for name in (*_OVERVIEW, *own) if name in board.metrics]
     columns += [
         plain_column(Head("Time", "s/pair"), board.rows, lambda row: significant(mean_cost(row, "seconds_per_pair"))),
         plain_column(Head("Mem", "GiB", meaning="peak memory"), board.rows, _memory),
+        plain_column(Head("Param", "million", meaning="parameters of the network"), board.rows, _parameters),
     ]
     return sheet("Overview", columns, [_MARKS_NOTE, *flag_notes(board), *_vanished(board)])
 
@@ -50,10 +52,9 @@ def structures(board: Board) -> Sheet | None:
         columns.append((head, marked([number(mean, metric.digits) for mean in means], ranked, better=better)))
     head, cells = metric_column(board, PRIMARY, spread=True)
     columns.append((Head("Mean"), cells))
-    if "sdlogj-l2r" in board.metrics:
-        regularity, values = metric_column(board, "sdlogj-l2r")
-        columns.append((replace(regularity, is_spare=True), values))
-    return sheet(f"{head.name} of each structure {head.caption}", columns, [])
+    if REGULARITY in board.metrics:
+        columns.append((PAPERS_REGULARITY, metric_column(board, REGULARITY)[1]))
+    return sheet(f"{head.name} of each structure {head.caption}", columns, [_MARKS_NOTE, *flag_notes(board)])
 
 
 def further(board: Board) -> Sheet | None:
@@ -75,7 +76,13 @@ def _memory(row: Row) -> str:
     return EMPTY if mebibytes is None else number(mebibytes / _MEBI_PER_GIBI, 2)
 
 
-def _dice30_column(board: Board) -> Column:
+def _parameters(row: Row) -> str:
+    count = mean_cost(row, "parameters")
+    return EMPTY if count is None else number(count / 1e6, 2)
+
+
+def dice30_column(board: Board) -> Column:
+    """The mean of the hardest entries."""
     metric = board.metrics[PRIMARY]
     head = Head("Dice30", metric.unit, "higher", "DSC of the 30 % of entries with the lowest Initial DSC")
     texts = [number(value, metric.digits) for value in dice30(board)]

@@ -1,6 +1,7 @@
 """The default statistics: paired tests against the best row, a bootstrap of patients, the hardest entries."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import erfc, sqrt
 
 import numpy as np
@@ -78,6 +79,12 @@ def patient_weights(pairs: Sequence[PairId], *, resamples: int, seed: int = 0) -
     Patients are drawn with replacement. A pair of two patients counts as often as one was drawn times as often as the
     other was; a pair within one patient counts as often as that patient was drawn.
     """
+    return _patient_weights(tuple(pairs), resamples, seed)
+
+
+@lru_cache(maxsize=16)
+def _patient_weights(pairs: tuple[PairId, ...], resamples: int, seed: int) -> Float[np.ndarray, "resamples pairs"]:
+    """The same for every row and metric of a board, so it is drawn once."""
     patients = sorted({patient_of(scan) for pair in pairs for scan in pair})
     place = {patient: n for n, patient in enumerate(patients)}
     fixed = np.array([place[patient_of(pair.fixed)] for pair in pairs])
@@ -88,6 +95,7 @@ def patient_weights(pairs: Sequence[PairId], *, resamples: int, seed: int = 0) -
     weights: Float[np.ndarray, "resamples pairs"] = np.where(
         fixed == moving, drawn[:, fixed], drawn[:, fixed] * drawn[:, moving]
     ).astype(np.float64)
+    weights.flags.writeable = False
     return weights
 
 

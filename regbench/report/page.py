@@ -1,0 +1,189 @@
+"""The page: boards, plots, statistics and pictures in one file that needs no network."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+import regbench
+from regbench.leaderboard import PRIMARY, Board, Ranking, ranks, sheets
+from regbench.leaderboard.caption import failures, headline, particulars, remarks
+from regbench.leaderboard.comparison import p_text
+from regbench.leaderboard.ranks import SIGNIFICANT
+from regbench.report.boxes import boxes
+from regbench.report.curves import pairs_in_order, training
+from regbench.report.differences import critical_difference, intervals
+from regbench.report.looks import Look, looks
+from regbench.report.pictures import Gallery
+from regbench.report.rows import RowView, row_views
+from regbench.report.scatter import against_folding, against_seconds
+from regbench.report.slices import PAIR_RULE, SLICE_RULE
+from regbench.report.tables import TableView, table
+from regbench.results import RunFolder
+
+Draw = Callable[[Board, int], Gallery]
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A plot with its title."""
+
+    title: str
+    svg: Markup
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The critical-difference diagram and its words."""
+
+    svg: Markup
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class BoardView:
+    """All that the template shows of a board."""
+
+    key: str
+    is_phantom: bool
+    headline: str
+    particulars: str
+    remarks: tuple[str, ...]
+    legend: tuple[tuple[str, Markup], ...]
+    measured: tuple[TableView, ...]
+    published: tuple[TableView, ...]
+    costs: tuple[Panel, ...]
+    difference: Difference | None
+    spread: tuple[Panel, ...]
+    boxes: tuple[Panel, ...]
+    curves: tuple[Panel, ...]
+    gallery: Gallery | None
+    rows: tuple[RowView, ...]
+    failures: tuple[str, ...]
+    protocol_notes: tuple[str, ...]
+
+
+def page(
+    boards: Sequence[Board],
+    folders: Mapping[str, RunFolder],
+    draw: Draw | None = None,
+    *,
+    ranking: Ranking = "paired",
+    published: bool = True,
+) -> str:
+    """The whole page.
+
+    Args:
+        boards: what it shows, in this order.
+        folders: run id → its folder, for the training curves.
+        draw: makes a board's pictures from the board and its place; None: the page has no pictures.
+        ranking: how rows are told apart.
+        published: whether published numbers of the same task and protocol follow.
+    """
+    views = [
+        _board(board, place, folders, draw, ranking=ranking, published=published) for place, board in enumerate(boards)
+    ]
+    environment = Environment(
+        loader=PackageLoader("regbench.report"),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["svg"] = Markup
+    return environment.get_template("page.html").render(
+        boards=views, version=regbench.__version__, pair_rule=PAIR_RULE, slice_rule=SLICE_RULE
+    )
+
+
+def _board(
+    board: Board,
+    place: int,
+    folders: Mapping[str, RunFolder],
+    draw: Draw | None,
+    *,
+    ranking: Ranking,
+    published: bool,
+) -> BoardView:
+    key = f"b{place}"
+    drawn = looks(board.rows)
+    tables = [
+        table(sheet, tinted=sheet.title.startswith("DSC of each") and not sheet.is_published)
+        for sheet in sheets(board, ranking=ranking, published=published)
+    ]
+    return BoardView(
+        key=key,
+        is_phantom=board.is_phantom,
+        headline=headline(board),
+        particulars=particulars(board),
+        remarks=tuple(remarks(board)),
+        legend=tuple((row.name, _swatch(look)) for row, look in zip(board.rows, drawn, strict=True)),
+        measured=tuple(found for found in tables if not found.is_published),
+        published=tuple(found for found in tables if found.is_published),
+        costs=_panels(
+            ("Accuracy and speed", against_seconds(board, drawn, f"{key}-time")),
+            ("Accuracy and folding", against_folding(board, drawn, f"{key}-fold")),
+        ),
+        difference=_difference(board, drawn, f"{key}-cd"),
+        spread=_panels(
+            ("Means and their intervals", intervals(board, drawn, f"{key}-mean")),
+            ("From the worst pair to the best", pairs_in_order(board, drawn, f"{key}-pairs")),
+        ),
+        boxes=_panels(*boxes(board, drawn, f"{key}-box")),
+        curves=_panels(*training(board, drawn, folders, f"{key}-course")),
+        gallery=draw(board, place) if draw and board.rows else None,
+        rows=tuple(row_views(board)),
+        failures=tuple(failures(board)),
+        protocol_notes=board.protocol.notes,
+    )
+
+
+def _panels(*drawn: tuple[str, str | None]) -> tuple[Panel, ...]:
+    return tuple(Panel(title, Markup(svg)) for title, svg in drawn if svg)  # noqa: S704 - made by matplotlib, names escaped
+
+
+def _difference(board: Board, drawn: Sequence[Look], name: str) -> Difference | None:
+    found = ranks(board) if PRIMARY in board.metrics else None
+    if found is None:
+        return None
+    differ = "The rows differ" if found.p < SIGNIFICANT else "No difference between the rows is shown"
+    comparisons = len(found.rows) * (len(found.rows) - 1) // 2
+    words = (
+        f"Average rank of each row over the {found.pairs} test pairs by mean DSC; 1 is best. {differ}: Friedman's "
+        f"test, χ² = {found.statistic:.1f}, p {_p(found.p)}. A bar joins rows none of which differ by Wilcoxon's "
+        f"signed-rank test, Holm-corrected over all {comparisons} comparisons, at {SIGNIFICANT}. Both tests take the "
+        "pairs as independent. Initial and upper bounds take no part."
+    )
+    return Difference(Markup(critical_difference(found, board, drawn, name)), words)  # noqa: S704 - as above
+
+
+def _p(value: float) -> str:
+    text = p_text(value)
+    return text.replace("<", "< ") if text.startswith("<") else f"= {text}"
+
+
+_SHAPES = {
+    "o": '<circle cx="14" cy="7" r="3.4"/>',
+    "s": '<rect x="10.8" y="3.8" width="6.4" height="6.4"/>',
+    "D": '<path d="M14 2.6 18.4 7 14 11.4 9.6 7z"/>',
+    "^": '<path d="M14 3 18 10.4H10z"/>',
+    "v": '<path d="M14 11 18 3.6H10z"/>',
+    "P": '<path d="M12.4 3h3.2v2.4h2.4v3.2h-2.4V11h-3.2V8.6H10V5.4h2.4z"/>',
+    "X": '<path d="M10.4 4.4 12 3l2 2 2-2 1.6 1.4L15.6 7l2 2.6L16 11l-2-2-2 2-1.6-1.4 2-2.6z"/>',
+    "<": '<path d="M10 7 17.4 3v8z"/>',
+    ">": '<path d="M18 7 10.6 3v8z"/>',
+    "x": '<path d="M10.5 3.5 17.5 10.5M17.5 3.5 10.5 10.5"/>',
+}
+_DASHES = {"solid": "", "dashed": "5 2.5", "dashdot": "6 2 1.5 2", "dotted": "1.5 2"}
+
+
+def _swatch(look: Look) -> Markup:
+    """A row's line and marker, for the legend."""
+    dashes = f' stroke-dasharray="{_DASHES[look.dashes]}"' if _DASHES[look.dashes] else ""
+    shape = re.sub(r"/>$", f' fill="{look.colour}" stroke="{look.colour}"/>', _SHAPES[look.marker])
+    return Markup(  # noqa: S704 - of constants only
+        '<svg class="swatch" viewBox="0 0 28 14" aria-hidden="true">'
+        f'<path d="M0 7H28" stroke="{look.colour}" stroke-width="1.6" fill="none"{dashes}/>{shape}</svg>'
+    )
