@@ -12,7 +12,9 @@ from regbench.cli.errors import Commands
 from regbench.cli.leaderboard import leaderboard
 from regbench.cli.new import new
 from regbench.cli.plugins import list_plugins, show
+from regbench.cli.report import report
 from regbench.cli.run import run
+from regbench.cli.verify import verify
 
 app = typer.Typer(
     name="regbench",
@@ -46,10 +48,12 @@ def root(
 
 app.command("run")(run)
 app.command("leaderboard")(leaderboard)
+app.command("report")(report)
 app.command("list")(list_plugins)
 app.add_typer(show, name="show")
 app.add_typer(data, name="data")
 app.add_typer(new, name="new")
 app.add_typer(check, name="check")
+app.command("verify")(verify)
 app.command("cite")(cite)
 app.command("doctor")(doctor)

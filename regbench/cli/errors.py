@@ -12,7 +12,25 @@ from regbench.errors import RegbenchError, RequestError
 
 OK, FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
 DEBUG = "--debug"
-_ORDER = ["run", "leaderboard", "list", "show", "data", "masks", "new", "check", "cite", "doctor"]
+_ORDER = [
+    "run",
+    "leaderboard",
+    "register",
+    "evaluate",
+    "verify",
+    "export",
+    "report",
+    "bundle",
+    "merge",
+    "list",
+    "show",
+    "data",
+    "masks",
+    "new",
+    "check",
+    "cite",
+    "doctor",
+]
 
 # Typer brings its own copy of click or uses the installed one; this is the class that both agree on.
 _UsageError: Any = typer.BadParameter.__bases__[0]
@@ -23,7 +41,8 @@ class Commands(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """In the order in which they are needed."""
-        return sorted(super().list_commands(ctx), key=_ORDER.index)
+        names = super().list_commands(ctx)
+        return [name for name in _ORDER if name in names] + [name for name in names if name not in _ORDER]
 
     def main(
         self,

@@ -4,9 +4,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from regbench.cli.console import err
 from regbench.engine import Phase, Tick
 
 _VERBS: dict[Phase, str] = {
@@ -156,3 +158,9 @@ class LineProgress:
     def note(self, sentence: str) -> None:
         """Say it."""
         self._write(f"  {sentence}")
+
+
+def shown() -> BarProgress | LineProgress:
+    """Bars where stderr is a terminal, lines where it is not."""
+    console = err()
+    return BarProgress(console) if console.is_terminal else LineProgress(lambda line: typer.echo(line, err=True))

@@ -11,7 +11,9 @@ from regbench.engine.plan import Chosen, Plan
 from regbench.engine.progress import Phase, Progress, Silent, Tick
 from regbench.engine.reopening import Reopened, reopen
 from regbench.engine.running import run
+from regbench.engine.scoring import score_fields
 from regbench.engine.training import new_network
+from regbench.engine.verification import Verdict, verify
 
 __all__ = [
     "Best",
@@ -24,6 +26,7 @@ __all__ = [
     "Silent",
     "State",
     "Tick",
+    "Verdict",
     "add_masks",
     "case_of",
     "data_fingerprint",
@@ -36,5 +39,7 @@ __all__ = [
     "resolve_device",
     "run",
     "run_id",
+    "score_fields",
     "usual_precision",
+    "verify",
 ]

@@ -62,20 +62,28 @@ class Reopened:
     def field(self, pair_id: PairId) -> Field:
         """The run's field of a pair of the cohort: the stored one, or else the pair is registered again.
 
-        A test pair is registered with the random numbers that it was registered with in the run.
-
         Raises:
             UnknownNameError: for a scan that is not of the cohort.
             DataError: where the stored field cannot be read or lies on another grid.
+            RunError, WeightsError: where it has to be registered again and cannot be.
         """
-        pair = seen_pair(self.method, self.cohort, pair_id)
         path = self.stored_field(pair_id)
         if path is None:
-            return self._register(pair, pair_name(pair_id), self._turn(pair_id))
-        field = read_field(path)
-        if not field.grid.matches(pair.grid):
+            return self.registered(pair_id)
+        field, grid = read_field(path), self.cohort.image(pair_id.fixed).grid
+        if not field.grid.matches(grid):
             raise DataError([f"{path} lies on another grid than the fixed scan {pair_id.fixed}; restore the file."])
-        return Field(field.displacement.to(self.cohort.device), pair.grid)
+        return Field(field.displacement.to(self.cohort.device), grid)
+
+    def registered(self, pair_id: PairId) -> Field:
+        """A pair of the cohort registered again, a test pair with the random numbers that it got in the run.
+
+        Raises:
+            UnknownNameError: for a scan that is not of the cohort.
+            RunError, WeightsError: where that cannot be done.
+        """
+        pair = seen_pair(self.method, self.cohort, pair_id)
+        return self._register(pair, pair_name(pair_id), self._turn(pair_id))
 
     def stored_field(self, pair_id: PairId) -> Path | None:
         """The file of a pair's field, if it was kept."""
@@ -92,10 +100,15 @@ class Reopened:
             torch.manual_seed(derive(self.record.seed, "pair", turn))
             return checked(registering(pair), pair, name, self.cohort.device)
 
+    @property
+    def pairs(self) -> list[PairId]:
+        """The test pairs that the run registered, in the order of the protocol."""
+        skipped = {pair for pair, _ in self.record.pairs_skipped}
+        return [pair for pair in self.record.protocol.test_pairs if pair not in skipped]
+
     def _turn(self, pair_id: PairId) -> int:
         """The place of a pair among those that the run registered, in its order."""
-        skipped = {pair for pair, _ in self.record.pairs_skipped}
-        order = in_order([pair for pair in self.record.protocol.test_pairs if pair not in skipped])
+        order = in_order(self.pairs)
         return order.index(pair_id) if pair_id in order else 0
 
 

@@ -1,0 +1,59 @@
+"""`regbench verify`: is a run's record what comes out now?"""
+
+import json as jsonlib
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from regbench.cli.plugins import JsonOption
+from regbench.cli.run import DEFAULT_RUNS, PluginOption, RunsOption
+
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's id (or how it begins) or its folder.")]
+ScansOption = Annotated[
+    Path | None, typer.Option("--data", metavar="DIR", help="The real scans of the run. Phantoms are made again.")
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+
+
+def verify(
+    run: RunArgument,
+    data: ScansOption = None,
+    register: Annotated[
+        bool, typer.Option("--register", help="Register again even where the run's fields are kept.")
+    ] = False,
+    tolerance: Annotated[
+        float | None,
+        typer.Option("--tolerance", min=0, help="Of every row, in its metric's unit. [default: by the machine]"),
+    ] = None,
+    device: DeviceOption = "cpu",
+    runs: RunsOption = DEFAULT_RUNS,
+    json: JsonOption = False,
+    plugin: PluginOption = None,
+) -> None:
+    """Check a run's files by their digests, and its rows by computing them again.
+
+    Kept fields are scored; where there are none, the pairs are registered again with the run's weights. The exit status
+    is 1 if anything is not as the record has it.
+    """
+    from regbench.cli.errors import FAILED
+    from regbench.cli.plans import usable_metrics
+    from regbench.cli.progress import shown
+    from regbench.cli.verdicts import as_json, print_verdict
+    from regbench.engine import reopen, resolve_device
+    from regbench.engine import verify as compare
+    from regbench.registry import Registry
+    from regbench.results import Store
+
+    registry = Registry(plugin or [])
+    folder, record = Store(runs).find(run)
+    progress = shown()
+    opened = reopen(folder, record, registry, data=data, device=resolve_device(device), progress=progress)
+    metrics, _ = usable_metrics(registry)
+    verdict = compare(opened, metrics, register=register, tolerance=tolerance, progress=progress)
+    if json:
+        typer.echo(jsonlib.dumps(as_json(record, verdict), indent=2))
+    else:
+        print_verdict(record, verdict)
+    if not verdict.holds:
+        raise typer.Exit(FAILED)
