@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from regbench.api.method import Method, Optimisation, Preset, Recipe, Trainable
     from regbench.api.metric import Case, Metric
     from regbench.api.pair import Batch, Pair, Setting, Truth
+    from regbench.api.progress import Progress, Silent, Tick
     from regbench.api.protocol import Crop, PairId, Percentiles, Protocol, Squeeze, Window, patient_of
     from regbench.api.task import Scan, Task
 
@@ -38,13 +39,16 @@ __all__ = [
     "PairId",
     "Percentiles",
     "Preset",
+    "Progress",
     "Protocol",
     "Recipe",
     "Scan",
     "Setting",
     "Shape",
+    "Silent",
     "Squeeze",
     "Task",
+    "Tick",
     "Trainable",
     "Truth",
     "Volume",
@@ -69,13 +73,16 @@ _HOME = {
     "PairId": "protocol",
     "Percentiles": "protocol",
     "Preset": "method",
+    "Progress": "progress",
     "Protocol": "protocol",
     "Recipe": "method",
     "Scan": "task",
     "Setting": "pair",
     "Shape": "grid",
+    "Silent": "progress",
     "Squeeze": "protocol",
     "Task": "task",
+    "Tick": "progress",
     "Trainable": "method",
     "Truth": "pair",
     "Volume": "geometry",

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,6 +10,7 @@ import torch
 
 from regbench.api.card import Card
 from regbench.api.geometry import Volume
+from regbench.api.progress import Progress, Silent
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class MaskRequest:
         device: where to compute.
         seed: of everything random.
         modality: "ct" or "mr".
+        progress: who is told how far it has come, within a phase "masks" that counts scans: a source that trains first
+            starts a phase "train" of its own.
     """
 
     scans: Mapping[str, Volume]
@@ -37,6 +40,7 @@ class MaskRequest:
     device: torch.device
     seed: int
     modality: str
+    progress: Progress = field(default_factory=Silent)
 
 
 class MaskSource(ABC):

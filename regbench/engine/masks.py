@@ -13,7 +13,7 @@ from regbench.data import Cohort, cache_folder
 from regbench.data.atomic import write_bytes
 from regbench.engine.identity import digest, plugin_identity
 from regbench.engine.plan import Chosen
-from regbench.engine.progress import Progress
+from regbench.engine.progress import Progress, Silent
 from regbench.errors import BusyError, DataError, RunError
 from regbench.results import locked
 
@@ -47,7 +47,8 @@ def add_masks(
             return _with(cohort, kept, source.plugin.name)
         progress.started("masks", float(len(cohort.ids)), "scan")
         try:
-            made = source.instance.masks(mask_request(cohort, source.instance, modality, folder / "workspace"))
+            request = mask_request(cohort, source.instance, modality, folder / "workspace", progress)
+            made = source.instance.masks(request)
         finally:
             progress.done()
         masked = _with(cohort, made, source.plugin.name)
@@ -74,7 +75,9 @@ def masks_key(cohort: Cohort, source: Chosen[MaskSource]) -> str:
     return digest([cohort.fingerprint, protocol, plugin_identity(source), _SEED, cohort.device.type])[:16]
 
 
-def mask_request(cohort: Cohort, source: MaskSource, modality: str, workspace: Path) -> MaskRequest:
+def mask_request(
+    cohort: Cohort, source: MaskSource, modality: str, workspace: Path, progress: Progress | None = None
+) -> MaskRequest:
     """What a source is given: the labels of the training side, and all labels only if it declares that it sees them."""
     workspace.mkdir(parents=True, exist_ok=True)
     labelled = cohort.labels is not None
@@ -89,6 +92,7 @@ def mask_request(cohort: Cohort, source: MaskSource, modality: str, workspace: P
         device=cohort.device,
         seed=_SEED,
         modality=modality,
+        progress=progress or Silent(),
     )
 
 

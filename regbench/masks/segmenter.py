@@ -12,8 +12,8 @@ from monai.networks.nets import BasicUNet
 from pydantic import Field
 from torch import Tensor, nn
 
-from regbench.api import Card, MaskRequest, MaskSource, Optimisation, Volume
-from regbench.engine import Course, Silent, fit
+from regbench.api import Card, MaskRequest, MaskSource, Optimisation, Tick, Volume
+from regbench.engine import Course, fit
 from regbench.errors import DataError
 from regbench.masks.augment import random_variant
 from regbench.results import RunFolder
@@ -65,9 +65,11 @@ class Segmenter(MaskSource):
             raise DataError(["The mask source 'segmenter' trains on labels, and the training scans have none."])
         network = self._train(request).eval()
         numbers = torch.tensor([0, *request.labels], dtype=torch.uint8, device=request.device)
-        return {
-            scan: Volume(numbers[segment(network, volume.data)], volume.grid) for scan, volume in request.scans.items()
-        }
+        masks: dict[str, Volume] = {}
+        for scan, volume in request.scans.items():
+            masks[scan] = Volume(numbers[segment(network, volume.data)], volume.grid)
+            request.progress.advanced(Tick(done=float(len(masks))))
+        return masks
 
     def _train(self, request: MaskRequest) -> nn.Module:
         torch.manual_seed(request.seed)
@@ -91,7 +93,7 @@ class Segmenter(MaskSource):
             device=request.device,
             precision="bfloat16" if request.device.type == "cuda" else "float32",
         )
-        fit(network, losses, course, RunFolder(request.workspace), Silent())
+        fit(network, losses, course, RunFolder(request.workspace), request.progress)
         return network
 
     def _network(self, classes: int) -> nn.Module:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from regbench.api import Grid, MaskRequest, Volume
+from regbench.api import Grid, MaskRequest, Silent, Tick, Volume
 from regbench.errors import DataError
 from regbench.masks.augment import random_variant
 from regbench.masks.segmenter import Segmenter
@@ -60,6 +60,24 @@ def test_an_unseen_patient_is_segmented_and_a_second_call_only_reads(request_: M
     again = SMALL.masks(request_)
     assert torch.equal(again["0004"].data, masks["0004"].data)
     assert (request_.workspace / "weights.safetensors").stat().st_mtime_ns == written
+
+
+def test_it_tells_how_far_it_has_come(request_: MaskRequest) -> None:
+    told: list[object] = []
+
+    class Told(Silent):
+        def started(self, phase: str, total: float | None, unit: str) -> None:
+            told.append((phase, total, unit))
+
+        def advanced(self, tick: Tick) -> None:
+            told.append(tick.done)
+
+        def done(self) -> None:
+            told.append("done")
+
+    replace(SMALL, steps=2).masks(replace(request_, progress=Told()))
+    assert told[0] == ("train", 2.0, "step")
+    assert told[told.index("done") :] == ["done", 1.0, 2.0, 3.0, 4.0, 5.0]
 
 
 def test_test_labels_are_not_needed_and_training_labels_are(request_: MaskRequest) -> None:
