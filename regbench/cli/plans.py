@@ -35,6 +35,7 @@ class Wanted:
         preset: which recipe and grid.
         steps: instead of the recipe's; or None.
         budget_seconds: instead of steps; or None.
+        refine: steps of instance optimisation after each registration of a requested method at test.
         seeds: one run of a trained method for each.
         settings: overrides.
         device: where to compute.
@@ -49,6 +50,7 @@ class Wanted:
     preset: Preset = "quick"
     steps: int | None = None
     budget_seconds: float | None = None
+    refine: int = 0
     seeds: Sequence[int] = (0,)
     settings: Settings = field(default_factory=Settings)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -209,6 +211,7 @@ def plans(registry: Registry, stage: Stage, wanted: Wanted, metrics: Mapping[str
             recipe=recipe,
             preset=wanted.preset,
             budget_seconds=wanted.budget_seconds if recipe else None,
+            refine=refine,
             seed=seed,
             device=wanted.device,
             precision=usual_precision(wanted.device) if recipe else "float32",
@@ -217,8 +220,15 @@ def plans(registry: Registry, stage: Stage, wanted: Wanted, metrics: Mapping[str
         )
         for method, masks in rows(registry, wanted)
         for recipe in [_recipe(method.instance, wanted)]
+        for refine in _refinements(method.plugin.name, wanted)
         for seed in (wanted.seeds if recipe else wanted.seeds[:1])
     ]
+
+
+def _refinements(name: str, wanted: Wanted) -> list[int]:
+    """The refined row of a requested method, and always the plain one of the unregistered state."""
+    plain = [0] if name == BASELINE or not wanted.refine else []
+    return plain + ([wanted.refine] if wanted.refine and name in wanted.methods else [])
 
 
 def _recipe(method: Method, wanted: Wanted) -> Recipe | None:

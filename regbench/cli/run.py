@@ -35,6 +35,10 @@ def run(
     budget: Annotated[
         str | None, typer.Option("--budget", metavar="TIME", help="Train for so long instead: 90s, 10m, 2h.")
     ] = None,
+    refine: Annotated[
+        int,
+        typer.Option("--refine", metavar="N", min=0, help="Then N steps of optimisation on each test pair itself."),
+    ] = 0,
     seed: Annotated[
         list[int] | None, typer.Option("--seed", metavar="N", help="May be repeated for a run each. [default: 0]")
     ] = None,
@@ -67,6 +71,7 @@ def run(
         preset=preset.value,
         steps=steps,
         budget=budget,
+        refine=refine,
         seeds=seed or [0],
         settings=set_ or [],
         device=device,

@@ -47,6 +47,7 @@ class Order:
     preset: Preset
     steps: int | None
     budget: str | None
+    refine: int
     seeds: Sequence[int]
     settings: Sequence[str]
     device: str
@@ -117,6 +118,7 @@ def _wanted(order: Order, registry: Registry, outcome: Outcome) -> Wanted:
         preset=order.preset,
         steps=order.steps,
         budget_seconds=read_budget(order.budget) if order.budget is not None else None,
+        refine=order.refine,
         seeds=order.seeds,
         settings=read_settings(order.settings, methods),
         device=resolve_device(order.device),

@@ -9,6 +9,7 @@ from regbench.engine.loop import fit
 from regbench.engine.masks import add_masks
 from regbench.engine.plan import Chosen, Plan
 from regbench.engine.progress import Phase, Progress, Silent, Tick
+from regbench.engine.refinement import refine, refining
 from regbench.engine.reopening import Reopened, reopen
 from regbench.engine.running import run
 from regbench.engine.scoring import score_fields
@@ -35,6 +36,8 @@ __all__ = [
     "load_weights",
     "machine",
     "new_network",
+    "refine",
+    "refining",
     "reopen",
     "resolve_device",
     "run",

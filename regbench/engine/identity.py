@@ -12,6 +12,7 @@ import regbench
 from regbench.api import MaskSource, Method, Protocol
 from regbench.data import fingerprint
 from regbench.engine.plan import Chosen, Plan
+from regbench.engine.refinement import REVISION
 from regbench.engine.source import source_digest
 from regbench.registry import configuration
 
@@ -73,6 +74,7 @@ def run_id(plan: Plan, data: str) -> str:
             "seed": plan.seed,
             "device": plan.device.type,
             "precision": plan.precision,
+            **({"refine": [plan.refine, REVISION]} if plan.refine else {}),
         }
     )[:_LENGTH]
 

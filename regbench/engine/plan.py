@@ -61,6 +61,7 @@ class Plan:
         recipe: how the network is trained, overrides included; None for a method without training.
         preset: which preset the recipe and the grid come from.
         budget_seconds: train for so long instead of for the recipe's steps; or None.
+        refine: steps of instance optimisation that follow each registration at test; 0: none.
         seed: of all that is random.
         device: where to compute.
         precision: of the training; registration and metrics are computed in float32.
@@ -80,6 +81,7 @@ class Plan:
     recipe: Recipe | None = None
     preset: Preset
     budget_seconds: float | None = None
+    refine: int = 0
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     precision: Precision = "float32"
@@ -110,11 +112,13 @@ class Plan:
 
     @property
     def row(self) -> str:
-        """The row's name: the method with what was changed, and " + masks" where only the training sees them."""
+        """The row's name: the method with what was changed, " + masks" if only the training sees them, " + refine"."""
         changes = [_change(name, value) for name, value in self.method.changed.items()]
         changes += [f"recipe.{_change(name, value)}" for name, value in self._changed_recipe().items()]
         row = self.method.plugin.name + (f"[{','.join(changes)}]" if changes else "")
-        return f"{row} + {self.masks.label}" if self.masks and self.mask_use == "training" else row
+        if self.masks and self.mask_use == "training":
+            row += f" + {self.masks.label}"
+        return f"{row} + refine" if self.refine else row
 
     def _changed_recipe(self) -> Mapping[str, Any]:
         method = self.method.instance

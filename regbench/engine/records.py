@@ -31,6 +31,7 @@ def new_record(plan: Plan, run_id: str, data: str) -> RunRecord:
         method=_method(plan.method),
         masks=_masks(plan),
         training=_training(plan),
+        refine=plan.refine,
         seed=plan.seed,
         machine=machine(plan.device, plan.precision, type(plan.method.instance)),
         status="running",

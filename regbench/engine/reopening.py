@@ -17,6 +17,7 @@ from regbench.engine.identity import pairs_digest
 from regbench.engine.masks import add_masks
 from regbench.engine.plan import Chosen
 from regbench.engine.progress import Progress, Silent
+from regbench.engine.refinement import refining
 from regbench.engine.seeds import derive, own_randomness
 from regbench.engine.training import new_network
 from regbench.errors import BadValueError, DataError, PluginError, UnknownNameError
@@ -92,7 +93,8 @@ class Reopened:
 
     @cached_property
     def _registering(self) -> Register:
-        return trained(self.method, self.cohort, self.folder, self.record.seed)
+        register = trained(self.method, self.cohort, self.folder, self.record.seed)
+        return refining(register, self.record.refine)
 
     def _register(self, pair: Pair, name: str, turn: int) -> Field:
         registering = self._registering

@@ -19,6 +19,7 @@ from regbench.engine.masks import add_masks
 from regbench.engine.plan import Plan
 from regbench.engine.progress import Phase, Progress
 from regbench.engine.records import metric_records, new_record, now
+from regbench.engine.refinement import refining
 from regbench.engine.reopening import trained
 from regbench.engine.training import new_network, train
 from regbench.errors import RegbenchError, RequestError, StorageError
@@ -128,6 +129,7 @@ class Sitting:
 
     def _evaluated(self, register: Register, cohort: Cohort) -> Evaluation:
         plan = self.plan
+        register = refining(register, plan.refine)
         fields = self.folder.fields if plan.save_fields else None
         return evaluate(self.method, register, cohort, plan.metrics, self.progress, seed=plan.seed, fields=fields)
 

@@ -143,8 +143,9 @@ class RunRecord(_Part):
 
     Attributes:
         run_id: digest of all that could change a score, and the seed.
-        row: the row's name on the board: method, overrides, " + masks".
+        row: the row's name on the board: method, overrides, " + masks", " + refine".
         protocol: the whole protocol as used, its grid included.
+        refine: steps of instance optimisation that followed each registration at test; 0: none.
         status: "running" while a process holds the run; a record left so by a dead process reads as "interrupted".
         reason: why it failed or was skipped.
         pairs_skipped: pair → why the method was out of scope for it.
@@ -163,6 +164,7 @@ class RunRecord(_Part):
     method: MethodRecord
     masks: MasksRecord | None = None
     training: TrainingRecord | None = None
+    refine: int = 0
     seed: int
     machine: MachineRecord
     cost: CostRecord = CostRecord()
