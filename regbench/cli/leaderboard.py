@@ -1,53 +1,133 @@
 """`regbench leaderboard`: boards from the records on disk."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from regbench.cli.choices import FormatChoice, RankingChoice
-from regbench.cli.run import DEFAULT_RUNS, RunsOption
+from regbench.cli.run import DEFAULT_RUNS, PluginOption, RunsOption
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from regbench.leaderboard import Board
+
+TaskOption = Annotated[
+    list[str] | None, typer.Option("--task", metavar="NAME", help="Only this task; may be repeated.")
+]
+RankingOption = Annotated[
+    RankingChoice, typer.Option("--ranking", help="Paired tests against the best row, or as Learn2Reg ranks.")
+]
+PublishedOption = Annotated[bool, typer.Option("--published/--no-published", help="Published numbers beside.")]
 
 
 def leaderboard(
-    task: Annotated[list[str] | None, typer.Option("--task", metavar="NAME", help="Only this task.")] = None,
-    format_: Annotated[FormatChoice, typer.Option("--format", help="csv and json hold all.")] = FormatChoice.table,
+    task: TaskOption = None,
+    format_: Annotated[
+        FormatChoice, typer.Option("--format", help="csv and json hold all; html is the page of 'regbench report'.")
+    ] = FormatChoice.table,
     json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write to a file instead.")] = None,
-    ranking: Annotated[
-        RankingChoice, typer.Option("--ranking", help="Paired tests against the best row, or as Learn2Reg ranks.")
-    ] = RankingChoice.paired,
-    published: Annotated[bool, typer.Option("--published/--no-published", help="Published numbers beside.")] = True,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write to a file instead; html: or to a folder.")
+    ] = None,
+    ranking: RankingOption = RankingChoice.paired,
+    ablation: Annotated[
+        str | None, typer.Option("--ablation", metavar="METHOD", help="Only this method, part by part switched off.")
+    ] = None,
+    published: PublishedOption = True,
     runs: RunsOption = DEFAULT_RUNS,
+    plugin: PluginOption = None,
 ) -> None:
     """Print the boards of all runs: one for each task, set of scans, protocol and grid."""
     from regbench.cli.console import PLAIN_WIDTH, err
     from regbench.cli.console import out as stdout
     from regbench.data import write_text
-    from regbench.leaderboard import Format, boards, measured, render, renderable
+    from regbench.leaderboard import render, renderable
+
+    form = FormatChoice.json.value if json else format_.value
+    made = read_boards(runs, task)
+    if not made and form == "table":
+        typer.echo(f"There are no runs in '{runs}' yet; 'regbench run --task abdomen --method voxelmorph' makes some.")
+        return
+    if ablation is not None:
+        made = _with_ablations(made, ablation)
+    if form == "html":
+        _page(made, out, ranking, runs, plugin or [], published=published, is_ablation=ablation is not None)
+    elif form == "table" and out is None:
+        for board in made:
+            stdout().print(renderable(board, ranking=ranking.value, published=published, ablation=ablation), "")
+    else:
+        text = render(made, form, ranking=ranking.value, published=published, ablation=ablation, width=PLAIN_WIDTH)
+        if out is None:
+            typer.echo(text.rstrip("\n"))
+        else:
+            write_text(out, text)
+            err().print(f"Written to {out}.", markup=False)
+
+
+def read_boards(runs: Path, task: "Sequence[str] | None") -> "list[Board]":
+    """The boards of a folder of runs; what cannot be read is said on stderr.
+
+    Args:
+        runs: the folder.
+        task: only these tasks; None for all.
+
+    Raises:
+        UnknownNameError: for a task without a run, where there are others.
+    """
+    from regbench.cli.console import err
+    from regbench.errors import UnknownNameError
+    from regbench.leaderboard import boards, measured
     from regbench.results import Store
 
-    form: Format = "json" if json else format_.value
     found, faults = measured(Store(runs))
-    made = boards(run for run in found if not task or run.record.task in task)
     for fault in faults:
         err().print(fault, style="yellow", markup=False, soft_wrap=True)
-    if not made and form == "table":
-        _explain_nothing(task, runs, [run.record.task for run in found])
-    elif out is not None:
-        text = render(made, form, ranking=ranking.value, published=published, width=PLAIN_WIDTH)
-        write_text(out, text)
-        err().print(f"Written to {out}.", markup=False)
-    elif form == "table":
-        for board in made:
-            stdout().print(renderable(board, ranking=ranking.value, published=published), "")
+    tasks = {run.record.task for run in found}
+    for name in task or []:
+        if tasks and name not in tasks:
+            raise UnknownNameError("run of the task", name, tasks)
+    return boards(run for run in found if not task or run.record.task in task)
+
+
+def _with_ablations(made: "list[Board]", method: str) -> "list[Board]":
+    from regbench.errors import BadValueError, UnknownNameError
+    from regbench.leaderboard.ablation import ablations
+
+    methods = {row.record.method.name for board in made for row in board.rows}
+    if method not in methods:
+        raise UnknownNameError("run of the method", method, methods)
+    found = [board for board in made if ablations(board, method)]
+    if not found:
+        raise BadValueError(
+            f"There are no two runs of {method} that differ only in what is switched on; make another one with "
+            f"'regbench run --method {method} --set FIELD=false' ('regbench show method {method}' lists the fields)."
+        )
+    return found
+
+
+def _page(
+    made: "list[Board]",
+    out: Path | None,
+    ranking: RankingChoice,
+    runs: Path,
+    plugins: "Sequence[Path]",
+    *,
+    published: bool,
+    is_ablation: bool,
+) -> None:
+    from regbench.cli.console import err
+    from regbench.errors import BadValueError
+    from regbench.registry import Registry
+    from regbench.report import report, write_page
+    from regbench.results import Store
+
+    if is_ablation:
+        raise BadValueError("The page has no view of ablations; use --ablation with table, md or latex.")
+    text = report(made, Store(runs), Registry(plugins), ranking=ranking.value, published=published,
+                  told=lambda line: err().print(line, style="dim", markup=False))  # fmt: skip
+    if out is None:
+        typer.echo(text)
     else:
-        typer.echo(render(made, form, ranking=ranking.value, published=published).rstrip("\n"))
-
-
-def _explain_nothing(task: list[str] | None, runs: Path, tasks: list[str]) -> None:
-    from regbench.errors import UnknownNameError
-
-    if task and tasks:
-        raise UnknownNameError("run of the task", task[0], set(tasks))
-    typer.echo(f"There are no runs in '{runs}' yet; 'regbench run --task abdomen --method voxelmorph' makes some.")
+        err().print(f"Written to {write_page(text, out)}.", markup=False, soft_wrap=True)

@@ -32,7 +32,7 @@ def worst_cases(board: Board) -> Sheet | None:
         numbers(Head("Worst", f"pair {unit}", better, "DSC of the worst pair"), [worst_pair(row)[1] for row in rows]),
         plain_column(scans, rows, lambda row: _scans(worst_pair(row)[0])),
         numbers(Head("P10", unit, better, "a tenth of the pairs is below"), [lowest_tenth(row) for row in rows]),
-        numbers(Head("Dice30", unit, better), dice30(board)),
+        numbers(Head("Dice30", unit, better, is_spare=True), dice30(board)),
         plain_column(structure, rows, lambda row: _structure(board, row)),
         numbers(harm, [harmed(row, board.initial) for row in rows]),
     ]

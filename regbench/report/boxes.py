@@ -39,7 +39,7 @@ def _panel(board: Board, looks: Sequence[Look], values: list[Float[np.ndarray, "
         capprops={"linewidth": 0.7, "color": "#555555"}, boxprops={"linewidth": 0.7},
     )  # fmt: skip
     for box, look in zip(drawn["boxes"], looks, strict=True):
-        box.set_facecolor(_pale(look.colour) if look.dashes == "solid" else (1, 1, 1, 0))
+        box.set_facecolor(_pale(look.colour) if look.is_first else (1, 1, 1, 0))
         box.set_edgecolor(look.colour)
     for place, found, look in zip(places, values, looks, strict=True):
         if len(found):

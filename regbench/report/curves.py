@@ -13,6 +13,7 @@ from regbench.report.looks import Look
 from regbench.results import RunFolder
 
 _WINDOW_SHARE = 0.05
+_FEW = 40
 
 
 def read_course(path: Path) -> Mapping[str, Float[np.ndarray, " steps"]]:
@@ -70,8 +71,10 @@ def _course(
             continue
         if column == "total":
             values = running_mean(values, max(1, round(len(values) * _WINDOW_SHARE)))
-        marker = {"marker": look.marker, "markersize": 2.5, "markerfacecolor": "white"} if len(values) < 40 else {}
-        axes.plot(steps, values, color=look.colour, linestyle=look.dashes, linewidth=1.1, alpha=0.9, **marker)
+        axes.plot(
+            steps, values, color=look.colour, linestyle=look.dashes, linewidth=1.1, alpha=0.9, markersize=2.5,
+            marker=look.marker if len(values) < _FEW else "", markerfacecolor="white",
+        )  # fmt: skip
         drawn += 1
     if not drawn:
         return None

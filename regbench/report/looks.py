@@ -20,11 +20,13 @@ class Look:
         colour: of its method; all rows of one method share it.
         marker: tells the rows of one method apart.
         dashes: of its lines, likewise.
+        is_first: whether it is its method's first row: drawn filled, where the others are hollow.
     """
 
     colour: str
     marker: str
     dashes: str
+    is_first: bool
 
 
 def looks(rows: Sequence[Row]) -> list[Look]:
@@ -34,12 +36,12 @@ def looks(rows: Sequence[Row]) -> list[Look]:
     found = []
     for row in rows:
         if row.is_initial:
-            found.append(Look(REFERENCE, "x", "dotted"))
+            found.append(Look(REFERENCE, "x", "dotted", is_first=False))
             continue
         name = row.record.method.name
         # Where there are more methods than colours, their markers differ.
         turn = drawn[name] + methods.index(name) // len(OKABE_ITO)
-        drawn[name] += 1
         colour = OKABE_ITO[methods.index(name) % len(OKABE_ITO)]
-        found.append(Look(colour, _MARKERS[turn % len(_MARKERS)], _DASHES[turn % len(_DASHES)]))
+        found.append(Look(colour, _MARKERS[turn % len(_MARKERS)], _DASHES[turn % len(_DASHES)], drawn[name] == 0))
+        drawn[name] += 1
     return found

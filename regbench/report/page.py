@@ -92,7 +92,7 @@ def page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["svg"] = Markup
+    environment.filters |= {"svg": Markup, "breakable": _breakable}
     return environment.get_template("page.html").render(
         boards=views, version=regbench.__version__, pair_rule=PAIR_RULE, slice_rule=SLICE_RULE
     )
@@ -138,6 +138,11 @@ def _board(
         failures=tuple(failures(board)),
         protocol_notes=board.protocol.notes,
     )
+
+
+def _breakable(name: str) -> Markup:
+    """A row's name that a narrow column may break after a bracket or a comma."""
+    return Markup("<wbr>").join(re.split(r"(?<=[\[,])", name))
 
 
 def _panels(*drawn: tuple[str, str | None]) -> tuple[Panel, ...]:

@@ -7,7 +7,7 @@ from jaxtyping import Float, UInt8
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
 
 from regbench.report.drawing import figure, to_svg
@@ -84,11 +84,10 @@ def jacobian_panel(scene: Scene, plane: Plane, name: str) -> str:
     determinant = plane.cut(scene.determinant)
     with np.errstate(divide="ignore", invalid="ignore"):
         size = np.log2(np.where(determinant > 0, determinant, np.nan))
-    axes.imshow(size, cmap=_growth(), vmin=-LOG2_RANGE, vmax=LOG2_RANGE, **_placed(plane, size.shape))
+    _show(axes, plane, size, _growth(), -LOG2_RANGE, LOG2_RANGE)
     folded = np.where(determinant <= 0, 1.0, np.nan)
     if np.isfinite(folded).any():
-        axes.imshow(folded, cmap=LinearSegmentedColormap.from_list("folded", [FOLDED, FOLDED]),
-                    **_placed(plane, size.shape))  # fmt: skip
+        _show(axes, plane, folded, ListedColormap([FOLDED]), 0, 1)
     _frame(axes)
     return to_svg(made, name, "Map of the Jacobian determinant of the field.")
 
@@ -106,10 +105,8 @@ def jacobian_key(name: str) -> str:
     return to_svg(made, name, "Colours of the Jacobian determinant, from shrinking to growing.")
 
 
-def _growth() -> LinearSegmentedColormap:
-    found = colormaps["PuOr_r"].with_extremes(bad="white")
-    assert isinstance(found, LinearSegmentedColormap)  # noqa: S101 - matplotlib's own
-    return found
+def _growth() -> Colormap:
+    return colormaps["PuOr_r"].with_extremes(bad="white")
 
 
 def _panel(plane: Plane, shape: tuple[int, ...], face: str = "black") -> tuple[Figure, Axes]:
@@ -126,19 +123,28 @@ def _panel(plane: Plane, shape: tuple[int, ...], face: str = "black") -> tuple[F
     return made, axes
 
 
-def _placed(plane: Plane, shape: tuple[int, ...]) -> dict[str, object]:
+def _show(
+    axes: Axes,
+    plane: Plane,
+    shown: Float[np.ndarray, "up right"],
+    colours: Colormap | str,
+    low: float,
+    high: float,
+) -> None:
+    """A slice at its place in millimetres, voxel by voxel."""
     right, up = plane.spacing_mm
-    rows, columns = shape
-    extent = (-right / 2, (columns - 0.5) * right, -up / 2, (rows - 0.5) * up)
-    return {"origin": "lower", "extent": extent, "interpolation": "none", "aspect": "auto"}
+    rows, columns = shown.shape
+    limits = axes.get_xlim(), axes.get_ylim()
+    axes.imshow(
+        shown, cmap=colours, vmin=low, vmax=high, origin="lower", interpolation="none", aspect="auto",
+        extent=(-right / 2, (columns - 0.5) * right, -up / 2, (rows - 0.5) * up),
+    )  # fmt: skip
+    axes.set_xlim(limits[0])
+    axes.set_ylim(limits[1])
 
 
 def _scan(axes: Axes, plane: Plane, scan: Float[np.ndarray, "i j k"], strength: float = 1.0) -> None:
-    shown = plane.cut(scan)
-    limits = axes.get_xlim(), axes.get_ylim()
-    axes.imshow(shown * strength, cmap="gray", vmin=0, vmax=1, **_placed(plane, shown.shape))  # type: ignore[arg-type]
-    axes.set_xlim(limits[0])
-    axes.set_ylim(limits[1])
+    _show(axes, plane, plane.cut(scan) * strength, "gray", 0, 1)
 
 
 def _contours(

@@ -10,7 +10,8 @@ import torch
 from regbench.api import PairId
 from regbench.engine import reopen
 from regbench.errors import RegbenchError
-from regbench.leaderboard import Board, Row
+from regbench.leaderboard import PRIMARY, Board, Row
+from regbench.leaderboard.measured import mean_over
 from regbench.registry import Registry
 from regbench.report.panels import (
     colour_of,
@@ -53,11 +54,13 @@ class Picture:
 
     Attributes:
         row: its name.
+        score: the mean DSC of the pair shown, in the first seed; NaN where there is none.
         strips: one a plane; empty where there is no picture.
         why_not: a sentence; empty where there is one.
     """
 
     row: str
+    score: float = float("nan")
     strips: tuple[Strip, ...] = ()
     why_not: str = ""
 
@@ -122,7 +125,8 @@ def _picture(
     board: Board, row: Row, pair: PairId, sources: Sources, name: str, common: str, shared: dict[str, str]
 ) -> Picture:
     if not board.is_phantom and board.task not in sources.data:
-        return Picture(row.name, why_not=f"No picture: the scans were not given; add --data {board.task}=DIR.")
+        ask = f"regbench report --data {board.task}=DIR"
+        return Picture(row.name, why_not=f"No picture: the scans were not given ({ask}).")
     folder = sources.folders.get(row.record.run_id)
     if folder is None:
         return Picture(row.name, why_not="No picture: the run's folder is not here.")
@@ -134,7 +138,14 @@ def _picture(
     except RegbenchError as error:
         return Picture(row.name, why_not=f"No picture: {error}")
     cuts = planes(seen.fixed_labels, seen.spacing_mm)
-    return Picture(row.name, tuple(_strip(seen, plane, f"{name}-{plane.name}", common, shared) for plane in cuts))
+    strips = tuple(_strip(seen, plane, f"{name}-{plane.name}", common, shared) for plane in cuts)
+    return Picture(row.name, _score(board, row, pair), strips)
+
+
+def _score(board: Board, row: Row, pair: PairId) -> float:
+    if PRIMARY not in row.values:
+        return float("nan")
+    return float(mean_over(row.values[PRIMARY][0, board.protocol.test_pairs.index(pair)], axis=0))
 
 
 def _strip(seen: Scene, plane: Plane, name: str, common: str, shared: dict[str, str]) -> Strip:

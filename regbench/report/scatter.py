@@ -115,7 +115,8 @@ def _write_names(axes: Axes, points: Sequence[Point], best: Sequence[Point], *, 
         axes.annotate(
             point.name, xy=(point.price, point.value), xytext=(x - 0.03 if to_left else x + 0.03, height),
             textcoords="axes fraction", fontsize=6.5, ha="right" if to_left else "left", va="center",
-            fontweight="bold" if point in best else "normal", color="#222222" if point.competes else "#666666", zorder=4,
+            fontweight="bold" if point in best else "normal", color="#222222" if point.competes else "#666666",
+            zorder=4,
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.3},
             arrowprops={"arrowstyle": "-", "color": "#aaaaaa", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3}
             if abs(height - y) > _LINE_SHARE else None,

@@ -99,7 +99,7 @@ def sort_key(text: str, *, is_text: bool) -> str:
     found = _NUMBER.match(text)
     if found is None:  # a difference to itself
         return "0"
-    return str(float(found[1]) * 0.9) if text.startswith("<") else found[1]
+    return f"{float(found[1]) * 0.9:g}" if text.startswith("<") else found[1]
 
 
 def _parted(text: str) -> tuple[str, str]:

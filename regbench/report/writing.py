@@ -66,6 +66,5 @@ def write_page(text: str, out: Path) -> Path:
         raise BadValueError(f"{out} is a file; --out takes a folder, or a file's name that ends in .html.")
     else:
         file = out / _PAGE
-    file.parent.mkdir(parents=True, exist_ok=True)
     write_text(file, text)
     return file

@@ -47,7 +47,7 @@ def column(sheet: Sheet, name: str) -> dict[str, Cell]:
 
 
 def test_best_and_second_are_marked_among_those_that_compete(board) -> None:
-    overview = sheets(board)[0]
+    overview = sheets(board)[1]
     marks = {name: cell.mark for name, cell in column(overview, "DSC").items()}
     assert marks == {"Initial": None, "Cheat †": None, "Good": "best", "Fair": "second", "Poor": None}
     marks = {name: cell.mark for name, cell in column(overview, "HD95").items()}
@@ -63,7 +63,7 @@ def test_equal_prints_are_marked_alike() -> None:
 
 
 def test_structures_are_in_the_layout_of_the_papers(board, protocol: Protocol) -> None:
-    sheet = sheets(board)[1]
+    sheet = sheets(board)[0]
     assert [head.name for head in sheet.heads] == ["Method", "Spl", "RK", "PSV", "Mean"]
     good = next(row for row in board.rows if row.name == "Good")
     cells = next(row for row in sheet.rows if row[0].text == "Good")
@@ -93,9 +93,9 @@ def test_flags_are_explained(make_run) -> None:
     short = dice(50)
     short[9] = np.nan
     board = boards([make_run("identity", {"dsc": dice(10)}), make_run("short", {"dsc": short})])[0]
-    overview = sheets(board)[0]
-    assert "Short ‡" in column(overview, "DSC")
-    assert any(note.startswith("‡") and "Short: 9" in note for note in overview.notes)
+    for sheet in sheets(board)[:2]:
+        assert "Short ‡" in column(sheet, "Method")
+        assert any(note.startswith("‡") and "Short: 9" in note for note in sheet.notes)
 
 
 def test_vanished_structures_are_admitted(make_run) -> None:
@@ -153,11 +153,53 @@ def wide_protocol() -> Protocol:
     )  # fmt: skip
 
 
-def test_spare_columns_go_first(make_run) -> None:
-    run = make_run("identity", {"dsc": dice(30), "sdlogj-l2r": np.zeros((10, 1))})
-    structures = sheets(boards([run])[0])[1]
-    assert [len(layout.columns) for layout in fit(structures, 120)] == [6]
-    assert [len(layout.columns) for layout in fit(structures, 42)] == [5]
+def test_the_papers_regularity_stands_beside_the_structures(make_run) -> None:
+    run = make_run("identity", {"dsc": dice(30), "sdlogj-l2r": np.full((10, 1), 0.25)})
+    structures = sheets(boards([run])[0])[0]
+    assert (structures.heads[-1].name, structures.heads[-1].unit) == ("SDlogJ", "l2r")
+    assert structures.rows[0][-1].text == "0.250"
+
+
+def test_spare_columns_go_first(board) -> None:
+    worst = next(sheet for sheet in sheets(board) if sheet.title == "Worst cases")
+    kept = [layouts[0].columns for width in range(120, 30, -1) if len(layouts := fit(worst, width)) == 1]
+    assert len(kept[0]) == len(worst.heads)
+    assert {worst.heads[place].name for place in set(kept[0]) - set(kept[-1])} == {"Dice30"}
+
+
+def test_masks_and_supervision_of_each_row(make_run) -> None:
+    def seen(name: str, used: str, *, labels: bool = False) -> MasksRecord:
+        return MasksRecord(
+            name=name, title=name, distribution="regbench", version="1", configuration={}, saw_test_images=False,
+            saw_test_labels=labels, used=used,
+        )  # fmt: skip
+
+    runs = [
+        make_run("identity", {"dsc": dice(10)}),
+        make_run("plain", {"dsc": dice(20)}),
+        make_run("weak", {"dsc": dice(30)}, masks=seen("segmenter", "training")),
+        make_run("both", {"dsc": dice(40)}, masks=seen("segmenter", "training and test")),
+        make_run("taught", {"dsc": dice(50)}, masks=seen("truth", "training", labels=True)),
+        make_run("guided", {"dsc": dice(60)}, masks=seen("files", "training and test"), trained=False),
+    ]
+    making = sheets(boards(runs)[0])[-1]
+    places = [n for n, head in enumerate(making.heads) if head.name in ("Masks", "Source", "Supervision")]
+    assert [making.heads[n].caption for n in places[:2]] == ["train", "test"]
+    assert {row[0].text: [row[n].text for n in places] for row in making.rows} == {
+        "Initial": ["–", "–", "–", "no training"],
+        "Plain": ["–", "–", "–", "none"],
+        "Weak": ["✓", "–", "segmenter", "masks"],
+        "Both": ["✓", "✓", "segmenter", "masks"],
+        "Taught": ["✓", "–", "truth", "true labels"],
+        "Guided": ["–", "✓", "files", "no training"],
+    }
+
+
+def test_what_a_row_costs_stands_in_the_overview(board) -> None:
+    overview = sheets(board)[1]
+    heads = [head.name for head in overview.heads]
+    cells = next(row for row in overview.rows if row[0].text == "Good")
+    assert [cells[heads.index(name)].text for name in ("Time", "Mem", "Param")] == ["0.500", "0.50", "0.00"]
 
 
 def test_markdown_is_a_table_with_marks(board) -> None:
@@ -190,6 +232,37 @@ def test_json_has_rows_failures_and_runs(board) -> None:
     assert data["rows"][0]["runs"] == [board.rows[0].record.run_id]
     mean = next(v for v in data["rows"][2]["values"] if v["metric"] == "dsc" and "label" not in v)
     assert mean["mean"] == pytest.approx(board.rows[2].mean("dsc"))
+    assert data["rows"][2]["supervision"] == "none"
+    assert data["rows"][2]["cost"][0]["peak_memory_mib"] == 512
+    assert data["rows"][2]["training"][0]["steps_done"] == 100
+    assert data["average_ranks"]["rows"]["Good"] == 1.0
+    assert data["average_ranks"]["not_told_apart"] == []
+    assert data["learn2reg_ranking"] == []
+
+
+def test_every_printed_number_is_exported(board) -> None:
+    """Each number of the sheets of results stands in the csv, with all its digits, in a line of the same row."""
+    lines = list(csv.DictReader(io.StringIO(render([board], "csv"))))
+    number = re.compile(r"-?\d+\.\d+")
+    numeric = (
+        "mean",
+        "std",
+        "low95",
+        "high95",
+        "difference_to_best",
+        "difference_low95",
+        "difference_high95",
+        "p_holm",
+    )
+    for sheet in sheets(board)[:4]:
+        for row in sheet.rows:
+            own = [line for line in lines if line["row"] == row[0].text.strip(" †‡")]
+            exported = [float(line[name]) for line in own for name in numeric if line[name]]
+            # Memory is printed in GiB and exported in MiB, parameters in millions and one by one.
+            exported += [value / 1024 for value in exported] + [value / 1e6 for value in exported]
+            for text in (found for cell in row[1:] if "<" not in cell.text for found in number.findall(cell.text)):
+                half = 0.5001 * 10.0 ** -len(text.partition(".")[2])
+                assert any(abs(value - float(text)) <= half for value in exported), (sheet.title, row[0].text, text)
 
 
 def test_l2r_ranking_replaces_the_paired_one(make_run) -> None:
@@ -203,6 +276,10 @@ def test_l2r_ranking_replaces_the_paired_one(make_run) -> None:
         ["Initial", "0.100", "0.100", "0.100", "0.550", "0.153"],
     ]
     assert all("uncertainty" not in sheet.title for sheet in sheets(board, ranking="l2r"))
+    [data] = json.loads(render([board], "json", ranking="l2r"))
+    assert [(line["row"], round(line["total"], 3)) for line in data["learn2reg_ranking"]] == [
+        ("Good", 0.861), ("Initial", 0.153),
+    ]  # fmt: skip
 
 
 def test_a_board_of_failures_alone_is_printed(make_run) -> None:
