@@ -9,6 +9,8 @@ from regbench.cli.cite import cite
 from regbench.cli.data import data
 from regbench.cli.doctor import doctor
 from regbench.cli.errors import Commands
+from regbench.cli.evaluate import evaluate
+from regbench.cli.export import export
 from regbench.cli.leaderboard import leaderboard
 from regbench.cli.new import new
 from regbench.cli.plugins import list_plugins, show
@@ -54,6 +56,8 @@ app.add_typer(show, name="show")
 app.add_typer(data, name="data")
 app.add_typer(new, name="new")
 app.add_typer(check, name="check")
+app.command("evaluate")(evaluate)
 app.command("verify")(verify)
+app.command("export")(export)
 app.command("cite")(cite)
 app.command("doctor")(doctor)

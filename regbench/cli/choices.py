@@ -21,6 +21,13 @@ class FormatChoice(StrEnum):
     latex = "latex"
 
 
+class LayoutChoice(StrEnum):
+    """Whose files displacement fields are written as."""
+
+    l2r = "l2r"
+    itk = "itk"
+
+
 class RankingChoice(StrEnum):
     """How rows are told apart."""
 

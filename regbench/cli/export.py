@@ -1,0 +1,41 @@
+"""`regbench export`: a run's fields for others to read."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from regbench.cli.choices import LayoutChoice
+from regbench.cli.run import DEFAULT_RUNS, PluginOption, RunsOption
+from regbench.cli.verify import DeviceOption, RunArgument, ScansOption
+
+
+def export(
+    run: RunArgument,
+    to: Annotated[
+        LayoutChoice,
+        typer.Option("--to", help="l2r: a Learn2Reg submission, in voxels. itk: for ITK, ANTs and 3D Slicer, in mm."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="A new folder.")],
+    data: ScansOption = None,
+    device: DeviceOption = "cpu",
+    runs: RunsOption = DEFAULT_RUNS,
+    plugin: PluginOption = None,
+) -> None:
+    """Write the displacement fields of a run's test pairs, one file a pair.
+
+    Fields that were not kept are registered again with the run's weights.
+    """
+    from regbench.cli.console import err
+    from regbench.cli.progress import shown
+    from regbench.engine import reopen, resolve_device
+    from regbench.engine.exporting import export as write
+    from regbench.registry import Registry
+    from regbench.results import Store
+
+    folder, record = Store(runs).find(run)
+    progress = shown()
+    opened = reopen(folder, record, Registry(plugin or []), data=data, device=resolve_device(device), progress=progress)
+    for sentence in write(opened, to.value, out, progress):
+        err().print(sentence, style="yellow", markup=False, soft_wrap=True)
+    typer.echo(f"{len(opened.pairs)} fields of {record.row} are in {out}.")
