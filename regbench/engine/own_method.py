@@ -1,0 +1,201 @@
+"""Who registers a pair of anybody's scans: a finished run, or a method that needs no training."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+
+from regbench.api import Method, Pair, Protocol, Shape, Trainable
+from regbench.engine.checkpoint import load_weights
+from regbench.engine.evaluation import Register
+from regbench.engine.given import FIELDS
+from regbench.engine.own_pair import OwnScans, Preparation
+from regbench.engine.own_placing import numbers_in
+from regbench.engine.refinement import refining
+from regbench.engine.seeds import derive, own_randomness
+from regbench.errors import BadValueError, DataError, PluginError
+from regbench.registry import Registry, configuration, configure
+from regbench.results import RunFolder, RunRecord
+
+
+@dataclass(frozen=True)
+class Registrar:
+    """A method that is ready to register.
+
+    Attributes:
+        name: as a summary prints it.
+        method: configured.
+        preparation: what it is shown.
+        register: a pair in, its field out, not refined.
+        run_id: of the run whose weights it has, or None.
+        refine: steps of refinement that its run had.
+        version: the method's distribution and its version.
+        said: the configuration as JSON data.
+    """
+
+    name: str
+    method: Method
+    preparation: Preparation
+    register: Register
+    run_id: str | None = None
+    refine: int = 0
+    version: str = ""
+    said: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def looks_at_masks(self) -> bool:
+        """Whether it cannot do without masks of both scans."""
+        return self.method.masks == "always"
+
+    def on_grid(self, shape: Shape) -> "Registrar":
+        """The same on a grid of another number of voxels.
+
+        Raises:
+            BadValueError: where no protocol says which field of view they share out.
+        """
+        if self.preparation.grid is None:
+            raise BadValueError("A grid can only be set where a protocol says over which box; name a task with --task.")
+        return replace(self, preparation=replace(self.preparation, grid=self.preparation.grid.at(shape)))
+
+    def shown(self, scans: OwnScans) -> OwnScans:
+        """The scans with masks only if the method looks at them.
+
+        Raises:
+            BadValueError: if it does and a mask is missing.
+        """
+        if not self.looks_at_masks:
+            return replace(scans, fixed_mask=None, moving_mask=None)
+        if scans.fixed_mask is None or scans.moving_mask is None:
+            raise BadValueError(
+                f"{self.name} looks at masks of both scans: give label maps with --fixed-mask and --moving-mask."
+            )
+        return scans
+
+    def registering(self, refine: int | None = None) -> Register:
+        """A pair in, its field out, refined.
+
+        Args:
+            refine: how many steps; None: as many as its run had.
+
+        Raises:
+            BadValueError: for a pair that is out of the method's scope.
+        """
+        refined = refining(self.register, self.refine if refine is None else refine)
+
+        def register(pair: Pair) -> Any:
+            reason = self.method.skip(pair)
+            if reason is not None:
+                raise BadValueError(f"{self.name} cannot register this pair: {reason}.")
+            return refined(pair)
+
+        return register
+
+
+def registrar_of_run(folder: RunFolder, record: RunRecord, registry: Registry, device: torch.device) -> Registrar:
+    """A finished run's method with its weights, shown what the run's protocol shows.
+
+    Raises:
+        BadValueError: for a run that is not done, or whose fields were made elsewhere.
+        PluginError: where the method is not installed, or another distribution brings it.
+        WeightsError: when it registers, where the weights are gone or do not fit the grid.
+    """
+    if record.status != "done":
+        raise BadValueError(f"The run {record.run_id} is {record.status}, not done; run it to its end first.")
+    said = record.method
+    if said.distribution == FIELDS:
+        raise BadValueError(f"The fields of run {record.run_id} were made elsewhere; it registers nothing.")
+    if said.name not in registry.names("method"):
+        raise PluginError(
+            f"The run {record.run_id} needs the method '{said.name}' of {said.distribution} {said.version}, which is "
+            "not installed; install it, or name its file with --plugin."
+        )
+    plugin = registry.plugin("method", said.name)
+    if plugin.distribution != said.distribution:
+        raise PluginError(
+            f"The run {record.run_id} needs the method '{said.name}' of {said.distribution}; the installed one is of "
+            f"{plugin.distribution}."
+        )
+    make: Callable[..., Method] = configure
+    method = make(plugin.load(), said.configuration)
+    protocol = record.protocol
+    register = method.register
+    if isinstance(method, Trainable):
+        register = partial(_with_weights, method, folder, record.seed, device)
+    return Registrar(
+        name=record.row,
+        method=method,
+        preparation=_preparation(protocol, masked=record.masks is not None),
+        register=register,
+        run_id=record.run_id,
+        refine=record.refine,
+        version=f"{plugin.distribution} {plugin.version}",
+        said=configuration(method),
+    )
+
+
+def _with_weights(method: Trainable, folder: RunFolder, seed: int, device: torch.device, pair: Pair) -> Any:
+    with own_randomness(torch.device("cpu")):
+        torch.manual_seed(derive(seed, "network"))
+        network = method.network(pair.setting)
+    load_weights(folder.weights, network)
+    return method.predict(network.to(device), pair)
+
+
+def registrar_of_method(
+    registry: Registry,
+    name: str,
+    settings: Mapping[str, str],
+    protocol: Protocol | None = None,
+    mask_labels: Sequence[int] = (),
+) -> Registrar:
+    """A method that needs no training of regbench's, shown what a protocol shows, or the whole scan.
+
+    Args:
+        registry: of what is installed.
+        name: the method's.
+        settings: its fields.
+        protocol: whose intensities, grid and labels; None: percentiles, and the fixed scan's own field of view.
+        mask_labels: the labels that the masks hold, where no protocol says so.
+
+    Raises:
+        UnknownNameError: for a method or a field that nobody knows.
+        BadValueError: for a method whose network has no weights.
+    """
+    plugin = registry.plugin("method", name)
+    make: Callable[..., Method] = configure
+    method = make(plugin.load(), settings)
+    said = configuration(method)
+    if isinstance(method, Trainable) and said.get("weights") is None:
+        weights = "; or name a file of weights with --set weights=FILE" if "weights" in said else ""
+        raise BadValueError(
+            f"The method '{name}' has to be trained first: 'regbench run --task TASK --method {name}' gives a run, "
+            f"whose id --method takes{weights}."
+        )
+    preparation = Preparation(labels=tuple(mask_labels)) if protocol is None else _preparation(protocol, masked=True)
+    return Registrar(
+        name=name,
+        method=method,
+        preparation=preparation,
+        register=method.register,
+        version=f"{plugin.distribution} {plugin.version}",
+        said=said,
+    )
+
+
+def _preparation(protocol: Protocol, *, masked: bool) -> Preparation:
+    return Preparation(protocol.intensity, protocol.grid, tuple(sorted(protocol.labels)) if masked else ())
+
+
+def mask_labels_of(scans: OwnScans) -> list[int]:
+    """The labels that are in the masks.
+
+    Raises:
+        DataError: for masks that are empty.
+    """
+    masks = [mask for mask in (scans.fixed_mask, scans.moving_mask) if mask is not None]
+    found = sorted({label for mask in masks for label in numbers_in(mask)})
+    if masks and not found:
+        raise DataError(["The masks are empty; expected label numbers above 0 in them."])
+    return found

@@ -1,0 +1,232 @@
+"""A pair of anybody's scans, registered on a method's grid and brought back to the fixed scan's own."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from regbench.api import Field, Grid, Pair, Percentiles, Volume, Window
+from regbench.data.preprocess import to_unit
+from regbench.engine.evaluation import Register, checked
+from regbench.engine.own_grid import GridRule, centring_shift_mm, moved_by, network_grid, shared_share
+from regbench.engine.own_placing import field_onto, jacobian_map, labels_onto, numbers_in, pull, scan_onto, still
+from regbench.engine.seeds import derive, own_randomness
+from regbench.errors import DataError
+from regbench.losses import lncc
+from regbench.metrics.overlap import dsc
+from regbench.spatial import warp
+
+_CPU = torch.device("cpu")
+_LITTLE = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class OwnScans:
+    """Two scans as they were stored, each on a grid of its own in the order closest to RAS+.
+
+    Attributes:
+        fixed: (i, j, k) float32, in its own unit.
+        moving: (a, b, c) float32.
+        fixed_mask: label map on the fixed scan's grid for the method to look at, or None.
+        moving_mask: label map on the moving scan's grid, or None.
+        fixed_labels: label map to score with, which no method sees, or None.
+        moving_labels: label map to warp and to score with, or None.
+    """
+
+    fixed: Volume
+    moving: Volume
+    fixed_mask: Volume | None = None
+    moving_mask: Volume | None = None
+    fixed_labels: Volume | None = None
+    moving_labels: Volume | None = None
+
+    def __post_init__(self) -> None:
+        faults = [
+            f"The {name} does not lie on the grid of the {scan} scan: shape or affine differ; resample it to that scan."
+            for scan, grid, mask, labels in (
+                ("fixed", self.fixed.grid, self.fixed_mask, self.fixed_labels),
+                ("moving", self.moving.grid, self.moving_mask, self.moving_labels),
+            )
+            for name, volume in ((f"{scan} mask", mask), (f"{scan} label map", labels))
+            if volume is not None and not volume.grid.matches(grid, 0.1 * min(grid.spacing_mm))
+        ]
+        for scan, volume in (("fixed", self.fixed), ("moving", self.moving)):
+            strange = int((~torch.isfinite(volume.data)).sum())
+            if strange:
+                faults.append(f"The {scan} scan holds {strange} values that are not finite; replace them first.")
+        if faults:
+            raise DataError(faults)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How a method wants to be shown a pair.
+
+    Attributes:
+        intensity: how intensities are brought to [0, 1].
+        grid: a protocol's rule; None: the fixed scan's own field of view.
+        labels: the label numbers that masks may hold.
+    """
+
+    intensity: Window | Percentiles = field(default_factory=Percentiles)
+    grid: GridRule | None = None
+    labels: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Presented:
+    """A pair as a method is shown it.
+
+    Attributes:
+        pair: both scans on one grid.
+        shift_mm: (3,) by which the moving scan was brought nearer, in RAS+.
+        notes: what a user has to know about it.
+    """
+
+    pair: Pair
+    shift_mm: Float[np.ndarray, " 3"]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Registration:
+    """What has come of it; everything lies on the fixed scan's own grid.
+
+    Attributes:
+        field: leads from each fixed voxel to where the moving scan really lies in the world.
+        moved: the moving scan, interpolated once.
+        before: the moving scan by the affines alone.
+        moved_labels: the moving scan's labels by the nearest voxel, or None.
+        determinant: det(I + ∇u).
+        presented: the pair that the method saw.
+        similarity: the mean squared local correlation on the method's grid, before and after.
+        dice: label → Dice before and after, where both scans have it.
+        seconds: of the registration proper.
+    """
+
+    field: Field
+    moved: Volume
+    before: Volume
+    moved_labels: Volume | None
+    determinant: Volume
+    presented: Presented
+    similarity: tuple[float, float]
+    dice: Mapping[int, tuple[float, float]]
+    seconds: float
+
+    @property
+    def folding_percent(self) -> float:
+        """The share of the fixed scan's voxels at which the field folds."""
+        return 100 * float((self.determinant.data <= 0).double().mean())
+
+
+def present(scans: OwnScans, preparation: Preparation, device: torch.device = _CPU) -> Presented:
+    """The pair as a method is shown it: intensities first, then the grid, as in a protocol's preprocessing.
+
+    Args:
+        scans: as they were stored.
+        preparation: intensities, grid and labels.
+        device: where the method computes.
+
+    Raises:
+        DataError: for masks with labels that the method does not know.
+    """
+    fixed, moving = scans.fixed, scans.moving
+    shift_mm = centring_shift_mm(fixed.grid, moving.grid)
+    lies, grid = moved_by(moving.grid, shift_mm), network_grid(fixed.grid, preparation.grid)
+
+    def shown(scan: Volume, where: Grid) -> Volume:
+        unit = scan_onto(to_unit(scan.data.numpy(), preparation.intensity), where, grid)
+        return Volume(torch.from_numpy(unit).float(), grid).to(device)
+
+    def mask(labels: Volume | None, where: Grid, name: str) -> Volume | None:
+        if labels is None:
+            return None
+        strange = sorted(set(numbers_in(labels)) - set(preparation.labels))
+        if strange:
+            raise DataError([f"The {name} mask holds the labels {strange}; expected {[0, *preparation.labels]}."])
+        return labels_onto(labels, where, grid).to(device)
+
+    pair = Pair(
+        fixed=shown(fixed, fixed.grid),
+        moving=shown(moving, lies),
+        fixed_mask=mask(scans.fixed_mask, fixed.grid, "fixed"),
+        moving_mask=mask(scans.moving_mask, lies, "moving"),
+        labels=preparation.labels,
+    )
+    return Presented(pair, shift_mm, tuple(_notes(fixed.grid, lies, grid, shift_mm)))
+
+
+def _notes(fixed: Grid, lies: Grid, grid: Grid, shift_mm: Float[np.ndarray, " 3"]) -> list[str]:
+    said = []
+    if shift_mm.any():
+        far = float(np.linalg.norm(shift_mm))
+        said.append(f"The scans do not meet in the world: their centres were brought together, over {far:.0f} mm.")
+    seen = shared_share(fixed, lies)
+    if seen < _LITTLE:
+        said.append(f"The moving scan covers only {100 * seen:.0f} % of the fixed scan's field of view.")
+    covered = shared_share(fixed, grid)
+    if covered < 1:
+        said.append(
+            f"The method's grid covers {100 * covered:.0f} % of the fixed scan's field of view; beyond it, its "
+            "outermost displacement goes on."
+        )
+    return said
+
+
+def register_own(scans: OwnScans, presented: Presented, register: Register, seed: int = 0) -> Registration:
+    """Register a pair, and bring what is found back to the fixed scan's own grid.
+
+    Args:
+        scans: as they were stored.
+        presented: the same pair as the method is shown it.
+        register: a pair in, its field out.
+        seed: torch's generators are seeded with it, and left as they were.
+
+    Raises:
+        RunError: where the method gives no usable field.
+    """
+    pair = presented.pair
+    device = pair.fixed.data.device
+    begun = time.perf_counter()
+    with own_randomness(device):
+        torch.manual_seed(derive(seed, "pair", 0))
+        found = checked(register(pair), pair, "fixed and moving", device)
+    seconds = time.perf_counter() - begun
+    whole = field_onto(Field(found.displacement.cpu(), found.grid), scans.fixed.grid, presented.shift_mm)
+    unregistered = still(scans.fixed.grid, presented.shift_mm)
+    outside = float(scans.moving.data.min())
+    labels = scans.moving_labels
+    return Registration(
+        field=whole,
+        moved=pull(scans.moving, whole, "linear", outside),
+        before=pull(scans.moving, unregistered, "linear", outside),
+        moved_labels=None if labels is None else pull(labels, whole, "nearest"),
+        determinant=jacobian_map(whole),
+        presented=presented,
+        similarity=_similarity(pair, found),
+        dice=_dice(scans, whole, unregistered),
+        seconds=seconds,
+    )
+
+
+def _similarity(pair: Pair, found: Field) -> tuple[float, float]:
+    batch = pair.batch()
+    moved = warp(batch.moving, found.displacement[None])
+    return -float(lncc(batch.fixed, batch.moving)), -float(lncc(batch.fixed, moved))
+
+
+def _dice(scans: OwnScans, whole: Field, unregistered: Field) -> dict[int, tuple[float, float]]:
+    """Label → Dice before and after."""
+    if scans.fixed_labels is None or scans.moving_labels is None:
+        return {}
+    fixed, moving = scans.fixed_labels.data, scans.moving_labels.data
+    present = sorted(set(numbers_in(scans.fixed_labels)) & set(numbers_in(scans.moving_labels)))
+    before, after = (
+        dsc(fixed, pull(scans.moving_labels, by, "nearest").data, present, moving=moving)
+        for by in (unregistered, whole)
+    )
+    return {label: (before[label], after[label]) for label in present}
