@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from regbench.cli.bundle import bundle
 from regbench.cli.check import check
 from regbench.cli.cite import cite
 from regbench.cli.data import data
@@ -12,6 +13,8 @@ from regbench.cli.errors import Commands
 from regbench.cli.evaluate import evaluate
 from regbench.cli.export import export
 from regbench.cli.leaderboard import leaderboard
+from regbench.cli.masks import masks
+from regbench.cli.merge import merge
 from regbench.cli.new import new
 from regbench.cli.plugins import list_plugins, show
 from regbench.cli.report import report
@@ -54,10 +57,13 @@ app.command("report")(report)
 app.command("list")(list_plugins)
 app.add_typer(show, name="show")
 app.add_typer(data, name="data")
+app.add_typer(masks, name="masks")
 app.add_typer(new, name="new")
 app.add_typer(check, name="check")
 app.command("evaluate")(evaluate)
 app.command("verify")(verify)
 app.command("export")(export)
+app.command("bundle")(bundle)
+app.command("merge")(merge)
 app.command("cite")(cite)
 app.command("doctor")(doctor)
