@@ -1,0 +1,27 @@
+"""`regbench merge`: runs from bundles."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from regbench.cli.run import DEFAULT_RUNS, RunsOption
+
+
+def merge(
+    file: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Bundles, as 'regbench bundle' writes them.")],
+    runs: RunsOption = DEFAULT_RUNS,
+) -> None:
+    """Take the runs of bundles in, all of them or none.
+
+    What was edited, contradicts a run that is there, or was made by another protocol or on other data under the same
+    name is refused.
+    """
+    from regbench.results import Store
+    from regbench.results.merging import merge_bundles
+
+    merged = merge_bundles(file, Store(runs))
+    present = f"; {len(merged.present)} were there already" if merged.present else ""
+    typer.echo(f"{len(merged.added)} runs were taken into {runs}{present}.")
+    for record in merged.added:
+        typer.echo(f"  {record.run_id}  {record.task}, {record.protocol.name}: {record.row}")
