@@ -12,7 +12,16 @@ from regbench.api import Field, Grid, Pair, Percentiles, Volume, Window
 from regbench.data.preprocess import to_unit
 from regbench.engine.evaluation import Register, checked
 from regbench.engine.own_grid import GridRule, centring_shift_mm, moved_by, network_grid, shared_share
-from regbench.engine.own_placing import field_onto, jacobian_map, labels_onto, numbers_in, pull, scan_onto, still
+from regbench.engine.own_placing import (
+    Pulled,
+    field_onto,
+    jacobian_map,
+    labels_onto,
+    numbers_in,
+    pull,
+    scan_onto,
+    still,
+)
 from regbench.engine.seeds import derive, own_randomness
 from regbench.errors import DataError
 from regbench.losses import lncc
@@ -198,19 +207,29 @@ def register_own(scans: OwnScans, presented: Presented, register: Register, seed
     seconds = time.perf_counter() - begun
     whole = field_onto(Field(found.displacement.cpu(), found.grid), scans.fixed.grid, presented.shift_mm)
     unregistered = still(scans.fixed.grid, presented.shift_mm)
-    outside = float(scans.moving.data.min())
-    labels = scans.moving_labels
+    moved, moved_labels = _warped(scans, whole)
+    before, before_labels = _warped(scans, unregistered)
     return Registration(
         field=whole,
-        moved=pull(scans.moving, whole, "linear", outside),
-        before=pull(scans.moving, unregistered, "linear", outside),
-        moved_labels=None if labels is None else pull(labels, whole, "nearest"),
+        moved=moved,
+        before=before,
+        moved_labels=moved_labels,
         determinant=jacobian_map(whole),
         presented=presented,
         similarity=_similarity(pair, found),
-        dice=_dice(scans, whole, unregistered),
+        dice=_dice(scans, before_labels, moved_labels),
         seconds=seconds,
     )
+
+
+def _warped(scans: OwnScans, field: Field) -> tuple[Volume, Volume | None]:
+    """The moving scan, with its lowest value outside, and its labels."""
+    data = scans.moving.data
+    wanted = [Pulled(data, "linear", float(data.min()))]
+    if scans.moving_labels is not None:
+        wanted.append(Pulled(scans.moving_labels.data, "nearest"))
+    moved, *labels = pull(scans.moving.grid, field, *wanted)
+    return moved, labels[0] if labels else None
 
 
 def _similarity(pair: Pair, found: Field) -> tuple[float, float]:
@@ -219,14 +238,11 @@ def _similarity(pair: Pair, found: Field) -> tuple[float, float]:
     return -float(lncc(batch.fixed, batch.moving)), -float(lncc(batch.fixed, moved))
 
 
-def _dice(scans: OwnScans, whole: Field, unregistered: Field) -> dict[int, tuple[float, float]]:
-    """Label → Dice before and after."""
-    if scans.fixed_labels is None or scans.moving_labels is None:
+def _dice(scans: OwnScans, before: Volume | None, after: Volume | None) -> dict[int, tuple[float, float]]:
+    """Label → Dice before and after, of the labels that both scans have."""
+    fixed, moving = scans.fixed_labels, scans.moving_labels
+    if fixed is None or moving is None or before is None or after is None:
         return {}
-    fixed, moving = scans.fixed_labels.data, scans.moving_labels.data
-    present = sorted(set(numbers_in(scans.fixed_labels)) & set(numbers_in(scans.moving_labels)))
-    before, after = (
-        dsc(fixed, pull(scans.moving_labels, by, "nearest").data, present, moving=moving)
-        for by in (unregistered, whole)
-    )
-    return {label: (before[label], after[label]) for label in present}
+    shared = sorted(set(numbers_in(fixed)) & set(numbers_in(moving)))
+    first, then = (dsc(fixed.data, labels.data, shared, moving=moving.data) for labels in (before, after))
+    return {label: (first[label], then[label]) for label in shared}

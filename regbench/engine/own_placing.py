@@ -5,6 +5,7 @@ held at that size.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,8 +19,7 @@ from regbench.spatial import jacobian_determinant, resample, resample_displaceme
 from regbench.spatial.warping import Mode, interpolate
 
 _SLAB_VOXELS = 2**20
-_DIGITS = 6  # of a position in voxels: rounding must not decide which of two labels is nearer
-_HAIR = 1e-6
+_HAIR = 1e-6  # in voxels: what rounding may do to a point
 
 
 def scan_onto(scan: Float[np.ndarray, "i j k"], source: Grid, target: Grid) -> Float[np.ndarray, "a b c"]:
@@ -92,41 +92,59 @@ def still(target: Grid, shift_mm: Float[np.ndarray, " 3"]) -> Field:
     return Field(constant.view(3, 1, 1, 1).expand(3, *target.shape), target)
 
 
-def pull(volume: Volume, field: Field, mode: Mode, outside: float = 0.0) -> Volume:
-    """A volume warped onto a field's grid, interpolated once, from its own voxels.
+@dataclass(frozen=True, eq=False)
+class Pulled:
+    """What is to be warped.
 
-    Its field of view ends half a voxel beyond its outermost voxel centres.
+    Attributes:
+        data: (i, j, k) on the moving grid.
+        mode: "linear", or "nearest", which keeps the type.
+        outside: the value of what the data do not show.
+    """
+
+    data: Shaped[Tensor, "i j k"]
+    mode: Mode
+    outside: float = 0.0
+
+
+def pull(moving: Grid, field: Field, *wanted: Pulled) -> list[Volume]:
+    """Volumes of one grid warped onto a field's grid, interpolated once, from their own voxels.
+
+    Their field of view ends half a voxel beyond the outermost voxel centres.
 
     Args:
-        volume: lies anywhere in the world.
+        moving: where they lie, anywhere in the world.
         field: leads from its grid to points of the world.
-        mode: "linear", or "nearest", which keeps the type.
-        outside: the value of what the volume has not seen.
+        wanted: which ones.
     """
-    pulled = torch.full(field.grid.shape, outside).to(volume.data.dtype)
-    to_volume = torch.from_numpy(np.linalg.inv(volume.grid.affine) @ field.grid.affine)
-    far = torch.tensor(volume.grid.shape, dtype=torch.float64).view(3, 1, 1, 1) - 1
+    warped = [torch.empty(field.grid.shape, dtype=each.data.dtype) for each in wanted]
+    to_moving = np.linalg.inv(moving.affine) @ field.grid.affine
+    far = torch.tensor(moving.shape, dtype=torch.float64).view(3, 1, 1, 1) - 1
     for planes, _ in slabs(field.grid):
-        points = _carried(to_volume, field.displacement[:, planes], planes.start)
-        seen = ((points >= -0.5 - _HAIR) & (points <= far + 0.5 + _HAIR)).all(0)
-        points = torch.minimum(points.clamp_(min=0), far)
-        pulled[planes] = torch.where(seen, _values(volume.data, points, mode), pulled[planes])
-    return Volume(pulled, field.grid)
+        points = _carried(to_moving, field.displacement[:, planes], planes.start)
+        unseen = ((points < -0.5 - _HAIR) | (points > far + (0.5 + _HAIR))).any(0)
+        points = torch.minimum(points.clamp_(min=0), far, out=points)
+        for each, whole in zip(wanted, warped, strict=True):
+            whole[planes] = _values(each.data, points, each.mode).masked_fill_(unseen, each.outside)
+    return [Volume(whole, field.grid) for whole in warped]
 
 
-def _carried(to_volume: Float[Tensor, "4 4"], u: Float[Tensor, "3 i j k"], start: int) -> Float[Tensor, "3 i j k"]:
-    """The volume's voxel indices of x + u(x), in float64."""
-    axes = [torch.arange(n, dtype=torch.float64) for n in u.shape[1:]]
-    index = torch.stack(torch.meshgrid(axes[0] + start, *axes[1:], indexing="ij")) + u
-    points = torch.einsum("rc,cijk->rijk", to_volume[:3, :3], index) + to_volume[:3, 3].view(3, 1, 1, 1)
-    return torch.round(points, decimals=_DIGITS)
+def _carried(to_moving: Float[np.ndarray, "4 4"], u: Float[Tensor, "3 i j k"], start: int) -> Float[Tensor, "3 i j k"]:
+    """The moving grid's voxel indices of x + u(x), in float64."""
+    points = torch.empty(u.shape, dtype=torch.float64)
+    i, j, k = (torch.arange(n, dtype=torch.float64) for n in u.shape[1:])
+    for row, (a, b, c, origin) in zip(points, to_moving[:3].tolist(), strict=True):
+        torch.add(((i + start) * a + origin)[:, None, None] + (j * b)[:, None], k * c, out=row)
+        row.add_(u[0], alpha=a).add_(u[1], alpha=b).add_(u[2], alpha=c)
+    return points
 
 
 def _values(data: Shaped[Tensor, "i j k"], points: Float[Tensor, "3 x y z"], mode: Mode) -> Shaped[Tensor, "x y z"]:
-    if mode == "nearest":
-        i, j, k = (points + 0.5).floor().long().unbind(0)
-        last = [n - 1 for n in data.shape]
-        return data[i.clamp(max=last[0]), j.clamp(max=last[1]), k.clamp(max=last[2])]
+    if mode == "nearest":  # the hair decides ties upwards, whatever rounding says
+        i, j, k = (
+            (point + (0.5 + _HAIR)).long().clamp_(max=n - 1) for point, n in zip(points, data.shape, strict=True)
+        )
+        return data.flatten().take((i * data.shape[1] + j) * data.shape[2] + k)
     return interpolate(data[None, None], points[None].to(data.dtype), relative=False)[0, 0]
 
 

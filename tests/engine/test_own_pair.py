@@ -15,7 +15,7 @@ from regbench.engine.evaluation import Register
 from regbench.engine.own_files import label_type, read_own, write_like
 from regbench.engine.own_grid import centring_shift_mm, network_grid, shared_share
 from regbench.engine.own_pair import OwnScans, Preparation, Registration, present, register_own
-from regbench.engine.own_placing import field_onto, jacobian_map, pull, scan_onto, still
+from regbench.engine.own_placing import Pulled, field_onto, jacobian_map, pull, scan_onto, still
 from regbench.errors import DataError, RunError
 from regbench.spatial import jacobian_determinant, resample
 
@@ -147,7 +147,7 @@ def test_slabs_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def everything() -> list[torch.Tensor]:
         whole = field_onto(field, FIXED, shift)
-        moved = pull(scene(MOVING), whole, "linear")
+        (moved,) = pull(MOVING, whole, Pulled(scene(MOVING).data, "linear"))
         return [whole.displacement, moved.data, jacobian_map(whole).data]
 
     at_once = everything()
