@@ -1,7 +1,7 @@
 """`regbench leaderboard`: boards from the records on disk."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -43,9 +43,9 @@ def leaderboard(
     from regbench.cli.console import PLAIN_WIDTH, err
     from regbench.cli.console import out as stdout
     from regbench.data import write_text
-    from regbench.leaderboard import render, renderable
+    from regbench.leaderboard import Format, render, renderable
 
-    form = FormatChoice.json.value if json else format_.value
+    form: Format | Literal["html"] = "json" if json else format_.value
     made = read_boards(runs, task)
     if not made and form == "table":
         typer.echo(f"There are no runs in '{runs}' yet; 'regbench run --task abdomen --method voxelmorph' makes some.")

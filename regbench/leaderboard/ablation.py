@@ -94,7 +94,7 @@ def _sheet(board: Board, found: Ablation) -> Sheet:
     if REGULARITY in part.metrics:
         columns.append((PAPERS_REGULARITY, metric_column(part, REGULARITY)[1]))
     columns += [metric_column(part, name) for name in _METRICS if name in part.metrics]
-    notes = []
+    notes: list[str] = []
     if found.full and PRIMARY in found.full.values:
         more, notes = _against(found.full, rows, part.metrics[PRIMARY].digits, len(board.protocol.test_pairs))
         columns += more

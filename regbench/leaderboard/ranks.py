@@ -100,12 +100,12 @@ def chi_squared_tail(value: float, freedom: int) -> float:
     >>> round(chi_squared_tail(7.815, 3), 4), round(chi_squared_tail(5.991, 2), 4)
     (0.05, 0.05)
     """
-    half = value / 2
+    half, tail = value / 2, 0.0
     if freedom % 2:
-        return erfc(sqrt(half)) + exp(-half) * sum(
-            half ** (n - 0.5) / gamma(n + 0.5) for n in range(1, freedom // 2 + 1)
-        )
-    return exp(-half) * sum(half**n / gamma(n + 1) for n in range(freedom // 2))
+        tail, terms = erfc(sqrt(half)), [half ** (n - 0.5) / gamma(n + 0.5) for n in range(1, freedom // 2 + 1)]
+    else:
+        terms = [half**n / gamma(n + 1) for n in range(freedom // 2)]
+    return tail + exp(-half) * sum(terms)
 
 
 def pairwise_p(scores: Float[np.ndarray, "pairs rows"]) -> Float[np.ndarray, "rows rows"]:

@@ -23,16 +23,16 @@ def worst_cases(board: Board) -> Sheet | None:
     def numbers(head: Head, values: list[float]) -> Column:
         return head, marked([number(value, metric.digits) for value in values], ranked, better=head.better)
 
-    unit, better, rows = metric.unit, "higher", board.rows
+    unit, rows = metric.unit, board.rows
     scans = Head("Its scans", "fixed, moving", is_text=True)
     structure = Head("Worst structure", f"mean {unit}", is_text=True)
     harm = Head("Harmed", "%", "lower", "pair × structure entries below Initial")
     columns: list[Column] = [
         (NAME, name_cells(rows)),
-        numbers(Head("Worst", f"pair {unit}", better, "DSC of the worst pair"), [worst_pair(row)[1] for row in rows]),
+        numbers(Head("Worst", f"pair {unit}", "higher", "DSC of the worst pair"), [worst_pair(row)[1] for row in rows]),
         plain_column(scans, rows, lambda row: _scans(worst_pair(row)[0])),
-        numbers(Head("P10", unit, better, "a tenth of the pairs is below"), [lowest_tenth(row) for row in rows]),
-        numbers(Head("Dice30", unit, better, is_spare=True), dice30(board)),
+        numbers(Head("P10", unit, "higher", "a tenth of the pairs is below"), [lowest_tenth(row) for row in rows]),
+        numbers(Head("Dice30", unit, "higher", is_spare=True), dice30(board)),
         plain_column(structure, rows, lambda row: _structure(board, row)),
         numbers(harm, [harmed(row, board.initial) for row in rows]),
     ]

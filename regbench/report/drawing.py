@@ -3,6 +3,7 @@
 import re
 from html import escape
 from io import StringIO
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 
 WIDTH_IN = 3.6
 """As wide as a phone, so that a figure's letters are as large there as the page's."""
-_SETTINGS = {
+_SETTINGS: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "regbench",
     "svg.image_inline": True,

@@ -87,7 +87,7 @@ def jacobian_panel(scene: Scene, plane: Plane, name: str) -> str:
     _show(axes, plane, size, _growth(), -LOG2_RANGE, LOG2_RANGE)
     folded = np.where(determinant <= 0, 1.0, np.nan)
     if np.isfinite(folded).any():
-        _show(axes, plane, folded, ListedColormap([FOLDED]), 0, 1)
+        _show(axes, plane, folded, ListedColormap([FOLDED]), 0.0, 1.0)
     _frame(axes)
     return to_svg(made, name, "Map of the Jacobian determinant of the field.")
 
@@ -144,7 +144,7 @@ def _show(
 
 
 def _scan(axes: Axes, plane: Plane, scan: Float[np.ndarray, "i j k"], strength: float = 1.0) -> None:
-    _show(axes, plane, plane.cut(scan) * strength, "gray", 0, 1)
+    _show(axes, plane, plane.cut(scan) * strength, "gray", 0.0, 1.0)
 
 
 def _contours(

@@ -80,7 +80,7 @@ def _plot(points: Sequence[Point], price: str, name: str, *, logarithmic: bool) 
     for point in points:
         face = point.look.colour if point in best else "white"
         axes.plot(point.price, point.value, point.look.marker, color=point.look.colour, markerfacecolor=face,
-                  markersize=6, markeredgewidth=1.2, clip_on=False, zorder=3)  # fmt: skip
+                  markersize=6, markeredgewidth=1.2, clip_on=False, zorder=5)  # fmt: skip
     axes.margins(x=0.1, y=0.1)
     tidy(axes)
     axes.set_xlabel(price, fontsize=7.5)
@@ -104,7 +104,8 @@ def _write_names(axes: Axes, points: Sequence[Point], best: Sequence[Point], *, 
             return float(np.log(price / left) / np.log(right / left))
         return (price - left) / (right - left)
 
-    taken: list[tuple[float, float, float]] = []
+    # No name may lie on a marker, either.
+    taken = [(across(p.price) - 0.02, 0.04, (p.value - bottom) / (top - bottom)) for p in points]
     for point in sorted(points, key=lambda p: (p not in best, -p.value)):
         x, y = across(point.price), (point.value - bottom) / (top - bottom)
         width = len(point.name) * _LETTER_IN / (WIDTH_IN * 0.85)

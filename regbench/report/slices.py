@@ -47,7 +47,8 @@ class Plane:
 
     def cut(self, volume: Shaped[np.ndarray, "i j k"]) -> Shaped[np.ndarray, "up right"]:
         """The slice as a picture: rows go up, columns to the patient's left."""
-        return volume.take(self.place, axis=self.across).T
+        shown: Shaped[np.ndarray, "up right"] = volume.take(self.place, axis=self.across).T
+        return shown
 
     def cut_field(self, u: Float[np.ndarray, "3 i j k"]) -> Float[np.ndarray, "2 up right"]:
         """The displacement within the slice, in voxels: along the picture's columns, then along its rows."""

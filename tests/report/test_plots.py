@@ -1,0 +1,132 @@
+"""The plots: what they are drawn from, and that they are sound SVG."""
+
+import re
+from itertools import product
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+
+from regbench.leaderboard import Board, ranks
+from regbench.report.boxes import boxes
+from regbench.report.curves import pairs_in_order, read_course, running_mean, training
+from regbench.report.differences import critical_difference, intervals
+from regbench.report.drawing import figure, to_svg
+from regbench.report.looks import Look, looks
+from regbench.report.scatter import Point, against_folding, against_seconds, front
+from regbench.report.tables import table
+
+SVG = "{http://www.w3.org/2000/svg}"
+LOOK = Look("#000000", "o", "solid", is_first=True)
+
+
+def parsed(svg: str) -> ET.Element:
+    return ET.fromstring(svg)  # noqa: S314 - made here
+
+
+def words(svg: str) -> list[str]:
+    return [part.text or "" for part in parsed(svg).iter(f"{SVG}text")]
+
+
+def test_a_figure_is_one_element_with_ids_of_its_own_and_no_date() -> None:
+    made = figure()
+    made.add_subplot().plot([0, 1], [0, 1])
+    svg = to_svg(made, "name", 'A "line" & more')
+    root = parsed(svg)
+    assert root.tag == f"{SVG}svg"
+    assert root.get("aria-label") == 'A "line" & more'
+    assert root.get("width") is None
+    ids = re.findall(r'\bid="([^"]*)"', svg)
+    assert ids
+    assert all(name.startswith("name-") for name in ids)
+    assert "metadata" not in svg
+    assert not re.search(r"20\d\d-\d\d", svg)
+
+
+def test_the_front_by_definition() -> None:
+    random = np.random.default_rng(1)
+    points = [
+        Point(str(n), float(price), float(value), bool(n % 5), LOOK)
+        for n, (price, value) in enumerate(zip(random.integers(0, 12, 40), random.integers(0, 12, 40), strict=True))
+    ]
+    competing = [p for p in points if p.competes]
+
+    def beaten(point: Point) -> bool:
+        return any(
+            q.price <= point.price and q.value >= point.value and (q.price, q.value) != (point.price, point.value)
+            for q in competing
+        )
+
+    expected = {(p.price, p.value) for p in competing if not beaten(p)}
+    assert {(p.price, p.value) for p in front(points)} == expected
+    assert [p.price for p in front(points)] == sorted(p.price for p in front(points))
+
+
+def test_price_plots_name_every_row_and_say_the_front(board: Board) -> None:
+    seconds = against_seconds(board, looks(board.rows), "a")
+    assert {"Good", "Good + files", "Fair <b>&</b>", "Poor"} <= set(words(seconds))
+    assert "Initial" not in words(seconds)
+    assert parsed(seconds).get("aria-label").endswith("On the Pareto front: Fair <b>&</b>, Good + files.")
+    folding = against_folding(board, looks(board.rows), "b")
+    assert parsed(folding).get("aria-label").endswith("On the Pareto front: Fair <b>&</b>, Good, Good + files.")
+    assert "Initial" in words(folding)
+
+
+def test_box_plots_of_the_mean_and_of_each_structure(board: Board) -> None:
+    panels = list(boxes(board, looks(board.rows), "c"))
+    assert [title for title, _ in panels] == ["Mean of all structures", "North", "South", "Middle"]
+    for _, svg in panels:
+        assert {row.name for row in board.rows} <= set(words(svg))
+
+
+def test_the_critical_difference_diagram_names_ranks_and_groups(board: Board) -> None:
+    found = ranks(board)
+    svg = critical_difference(found, board, looks(board.rows), "d")
+    for row, rank in zip(found.rows, found.average, strict=True):
+        assert any(row.name in text and f"{rank:.2f}" in text for text in words(svg))
+    assert "Not told apart" in parsed(svg).get("aria-label")
+    assert {row.name for row in board.rows} <= set(words(intervals(board, looks(board.rows), "e")))
+    assert pairs_in_order(board, looks(board.rows), "f")
+
+
+def test_training_curves_need_a_history(board: Board, folders) -> None:
+    panels = training(board, looks(board.rows), folders, "g")
+    assert [title for title, _ in panels] == ["Validation DSC [%]", "Total loss"]
+    assert "4 trainings" in parsed(panels[0][1]).get("aria-label")
+    assert training(board, looks(board.rows), {}, "g") == []
+
+
+def test_histories_that_cannot_be_read_are_empty(tmp_path: Path) -> None:
+    assert read_course(tmp_path / "none.csv") == {}
+    (tmp_path / "bad.csv").write_text("step,total\n1,x\n")
+    assert read_course(tmp_path / "bad.csv") == {}
+    (tmp_path / "good.csv").write_text("step,total\n1,0.5\n2,\n")
+    np.testing.assert_array_equal(read_course(tmp_path / "good.csv")["total"], [0.5, np.nan])
+
+
+def test_the_running_mean_by_definition() -> None:
+    values = np.random.default_rng(0).normal(size=20)
+    expected = [values[max(0, n - 4) : n + 1].mean() for n in range(20)]
+    np.testing.assert_allclose(running_mean(values, 5), expected)
+
+
+@pytest.mark.parametrize(("better", "expected"), [("higher", [0.0, 1.0, None]), ("lower", [1.0, 0.0, None])])
+def test_tints_run_from_the_worst_to_the_best(better: str, expected: list[float | None]) -> None:
+    from regbench.leaderboard.sheet import Cell, Head, sheet
+
+    made = sheet("t", [(Head("x", "", better), [Cell("1.0 ± 0.2"), Cell("3.0"), Cell("–")])], [])
+    assert [row[0].tint for row in table(made, tinted=True).rows] == expected
+    assert [row[0].tint for row in table(made).rows] == [None] * 3
+    assert [row[0].key for row in table(made).rows] == ["1.0", "3.0", ""]
+
+
+def test_no_name_lies_on_another(board: Board) -> None:
+    from regbench.report.scatter import _LINE_SHARE, _free
+
+    taken: list[tuple[float, float, float]] = []
+    for _ in range(8):
+        taken.append((0.2, 0.3, _free(0.2, 0.3, 0.5, taken)))
+    heights = [height for _, _, height in taken]
+    for (n, a), (m, b) in product(enumerate(heights), repeat=2):
+        assert n == m or abs(a - b) >= _LINE_SHARE - 1e-9
