@@ -10,17 +10,18 @@ from string import Template
 from regbench import __version__
 from regbench.data import replacing_folder, write_text
 from regbench.errors import BadValueError, StorageError
-from regbench.registry import Registry
+from regbench.registry import Kind, Registry
 
 _SUFFIX = ".template"
 
 
-def write_method(name: str, folder: Path) -> Path:
-    """Write a package with one method.
+def write_package(kind: Kind, name: str, folder: Path) -> Path:
+    """Write a package with one plugin.
 
     Args:
-        name: the method's name.
-        folder: where the package's folder is made, under the method's name.
+        kind: of the plugin: one that there is a template for.
+        name: the plugin's name.
+        folder: where the package's folder is made, under the plugin's name.
 
     Returns:
         The package's folder.
@@ -29,7 +30,7 @@ def write_method(name: str, folder: Path) -> Path:
         BadValueError: for a name that cannot be used, or is taken.
         StorageError: if the folder exists.
     """
-    _check_name(name)
+    _check_name(kind, name)
     target = folder / name
     if target.exists():
         raise StorageError(f"{target} exists; choose another name or another --dir.")
@@ -42,15 +43,15 @@ def write_method(name: str, folder: Path) -> Path:
         "version": ".".join(__version__.split(".")[:2]),
     }
     with replacing_folder(target) as temporary:
-        _fill(files("regbench.cli").joinpath("templates", "method"), temporary, words)
+        _fill(files("regbench.cli").joinpath("templates", kind), temporary, words)
     return target
 
 
-def _check_name(name: str) -> None:
+def _check_name(kind: Kind, name: str) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or keyword.iskeyword(name):
-        raise BadValueError(f"A method's name is lower case with hyphens, such as my-method, not '{name}'.")
-    if name in Registry().names("method"):
-        raise BadValueError(f"There is a method called '{name}' already; choose another name.")
+        raise BadValueError(f"A {kind}'s name is lower case with hyphens, such as my-{kind}, not '{name}'.")
+    if name in Registry().names(kind):
+        raise BadValueError(f"There is a {kind} called '{name}' already; choose another name.")
 
 
 def _fill(template: Traversable, target: Path, words: dict[str, str]) -> None:
