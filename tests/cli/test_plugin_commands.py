@@ -93,6 +93,50 @@ def test_doctor_looks_at_everything(call, tmp_path: Path) -> None:
     assert "run.json is no run record" in " ".join(result.stdout.split())
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "called"),
+    [
+        ("method", "centroid", "method"),
+        ("task", "balls", "task"),
+        ("metric", "dsc", "metric"),
+        ("masks", "truth", "mask source"),
+    ],
+)
+def test_sound_plugins_of_every_kind(call, plugin_words, kind: str, name: str, called: str) -> None:
+    result = call("check", kind, name, *plugin_words)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"The {called} '{name}' keeps to its contract.\n"
+
+
+FAULTY = """
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+from regbench.api import Card, MaskRequest, MaskSource, Volume
+
+@dataclass(frozen=True)
+class Faulty(MaskSource):
+    card: ClassVar[Card] = Card(title="Faulty", summary="Forgets a scan.")
+    saw_test_images: ClassVar[bool] = False
+    saw_test_labels: ClassVar[bool] = True
+    def masks(self, request: MaskRequest) -> Mapping[str, Volume]:
+        return {scan: request.truth[scan] for scan in list(request.scans)[1:]}
+"""
+
+
+def test_faults_are_told_one_by_one(call, tmp_path: Path) -> None:
+    (tmp_path / "faulty.py").write_text(FAULTY)
+    result = call("check", "masks", "faulty", "--plugin", tmp_path / "faulty.py")
+    assert result.exit_code == 1
+    assert result.stderr == "- There is no mask for the scan train1.\nThe mask source 'faulty' has 1 fault.\n"
+
+
+def test_what_cannot_be_checked_here_is_a_wrong_request(call) -> None:
+    result = call("check", "masks", "files")
+    assert result.exit_code == 2
+    assert "masks.folder=DIR" in result.stderr
+
+
 def test_version(call) -> None:
     result = call("--version")
     assert result.exit_code == 0
@@ -102,5 +146,5 @@ def test_version(call) -> None:
 def test_help_without_a_word(call) -> None:
     result = call()
     assert result.exit_code == 0
-    for command in ("run", "leaderboard", "list", "show", "data", "new", "check", "cite", "doctor"):
+    for command in ("run", "leaderboard", "list", "show", "data", "masks", "new", "check", "cite", "doctor"):
         assert command in result.stdout
