@@ -179,8 +179,8 @@ def _twice(rows: Iterable[CaseRow]) -> list[str]:
 
 def _compared(
     record: RunRecord,
-    recorded: Mapping[Key, float],
-    now: Mapping[Key, float],
+    recorded: dict[Key, float],
+    now: dict[Key, float],
     *,
     tolerance: Tolerance,
     faults: Sequence[str],

@@ -61,7 +61,7 @@ def write_bundle(path: Path, runs: Chosen, *, weights: bool = False, fields: boo
         BadValueError: for a run that is not done, and for a file that is not what the run wrote.
         StorageError: where it cannot be written.
     """
-    content = {}
+    content: dict[str, Path] = {}
     for folder, record in {folder.path.resolve(): (folder, record) for folder, record in runs}.values():
         files = {
             f"{record.task}/{record.run_id}/{name}": file for name, file in _packed(folder, record, weights, fields)
