@@ -61,14 +61,18 @@ class Greedy(Method):
 
     radius: Annotated[int, Limits(ge=1, le=9)] = 2
     iterations: Annotated[tuple[Annotated[int, Limits(ge=0)], ...], Limits(min_length=1)] = (100, 60, 20)
-    update_sigma: Annotated[float, Limits(gt=0)] = 1.732
-    field_sigma: Annotated[float, Limits(ge=0)] = 0.707
+    update_sigma: Annotated[float, Limits(gt=0)] = 2.0
+    field_sigma: Annotated[float, Limits(ge=0)] = 0.5
     step: Annotated[float, Limits(gt=0)] = 1.0
     stationary: bool = False
 
-    def skip(self, pair: Pair) -> str | None:  # noqa: ARG002 - the reason is not the pair's
-        """That the program is missing, if it is."""
-        return None if all(find_spec(name) for name in _MODULES) else _MISSING
+    def skip(self, pair: Pair) -> str | None:
+        """That the program is missing, or the scan is too thin for it."""
+        if not all(find_spec(name) for name in _MODULES):
+            return _MISSING
+        if min(pair.grid.shape) < _COARSEST_VOXELS:
+            return f"greedy needs at least {_COARSEST_VOXELS} voxels along each axis."
+        return None
 
     def register(self, pair: Pair) -> Field:
         """Register on the CPU; the same pair gives the same field on any number of cores.

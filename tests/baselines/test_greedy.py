@@ -103,7 +103,17 @@ def test_resolutions_fit_the_thinnest_axis() -> None:
         words = Greedy(iterations=(9, 8, 7, 6)).options(Grid.centred((i, j, k), (1.0, 1.0, 1.0))).split()
         return words[words.index("-n") + 1]
 
-    assert [resolutions(64, 64, n) for n in (64, 16, 8, 7, 3)] == ["9x8x7x6", "8x7x6", "7x6", "6", "6"]
+    assert [resolutions(64, 64, n) for n in (64, 16, 8, 7, 4)] == ["9x8x7x6", "8x7x6", "7x6", "6", "6"]
+
+
+def test_the_thinnest_scans_that_it_takes() -> None:
+    pytest.importorskip("picsl_greedy")
+    for thin, taken in ((4, True), (3, False)):
+        grid = Grid.centred((16, 12, thin), (1.0, 1.0, 4.0))
+        pair = Pair(*(Volume(smooth(seed)[:16, :12, :thin], grid) for seed in (0, 1)))
+        assert (Greedy().skip(pair) is None) == taken
+        if taken:
+            assert torch.isfinite(Greedy().register(pair).displacement).all()
 
 
 @pytest.mark.parametrize("other", [torch.full(SHAPE, 0.5), smooth(0)])
@@ -136,5 +146,6 @@ def test_without_the_package_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPat
     for name in ("picsl_greedy", "SimpleITK"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     assert "pip install 'regbench[peers]'" in (QUICK.skip(pair) or "")
-    with pytest.raises(PluginError, match=r"pip install 'regbench\[peers\]'"):
-        QUICK.register(pair)
+    for attempt in (lambda: QUICK.register(pair), lambda: check_method(QUICK)):
+        with pytest.raises(PluginError, match=r"pip install 'regbench\[peers\]'"):
+            attempt()
