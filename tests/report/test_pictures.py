@@ -95,13 +95,14 @@ def test_the_patients_right_is_on_the_left_and_the_front_is_up(toy_cohort: Cohor
     plane = Plane("axial", 2, 5, (3.0, 4.0))
     svg = moved_panel(replace(still, moved=marked), plane, "x")
     picture = image_in(svg)[..., 0]
-    transform = re.search(r'<image[^>]*transform="([^"]*)"', svg)
+    across, _, _, down, left, top = (
+        float(number) for number in re.search(r'<image[^>]*transform="matrix\(([^)]*)\)"', svg)[1].split()
+    )
+    _, _, width, height = (float(number) for number in re.search(r'viewBox="([^"]*)"', svg)[1].split())
     rows, columns = np.nonzero(picture > 128)
-    assert transform is not None
-    flips = [float(number) for number in re.findall(r"-?[\d.]+", transform[1])]
     assert (rows.size, picture.shape) == (4 * 5, (20, 24))
-    assert flips[1] < 0 or rows.max() < picture.shape[0] / 2
-    assert columns.max() < picture.shape[1] / 2
+    assert (left + across * (columns + 0.5) < width / 2).all()
+    assert (top + down * (rows + 0.5) < height / 2).all()
 
 
 def test_folding_is_drawn_in_black(toy_cohort: Cohort) -> None:
