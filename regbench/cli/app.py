@@ -17,6 +17,7 @@ from regbench.cli.masks import masks
 from regbench.cli.merge import merge
 from regbench.cli.new import new
 from regbench.cli.plugins import list_plugins, show
+from regbench.cli.register import register
 from regbench.cli.report import report
 from regbench.cli.run import run
 from regbench.cli.verify import verify
@@ -60,6 +61,7 @@ app.add_typer(data, name="data")
 app.add_typer(masks, name="masks")
 app.add_typer(new, name="new")
 app.add_typer(check, name="check")
+app.command("register")(register)
 app.command("evaluate")(evaluate)
 app.command("verify")(verify)
 app.command("export")(export)

@@ -60,18 +60,8 @@ class Registrar:
         return replace(self, preparation=replace(self.preparation, grid=self.preparation.grid.at(shape)))
 
     def shown(self, scans: OwnScans) -> OwnScans:
-        """The scans with masks only if the method looks at them.
-
-        Raises:
-            BadValueError: if it does and a mask is missing.
-        """
-        if not self.looks_at_masks:
-            return replace(scans, fixed_mask=None, moving_mask=None)
-        if scans.fixed_mask is None or scans.moving_mask is None:
-            raise BadValueError(
-                f"{self.name} looks at masks of both scans: give label maps with --fixed-mask and --moving-mask."
-            )
-        return scans
+        """The scans with masks only if the method looks at them."""
+        return scans if self.looks_at_masks else replace(scans, fixed_mask=None, moving_mask=None)
 
     def registering(self, refine: int | None = None) -> Register:
         """A pair in, its field out, refined.

@@ -114,6 +114,7 @@ class Registration:
         similarity: the mean squared local correlation on the method's grid, before and after.
         dice: label → Dice before and after, where both scans have it.
         seconds: of the registration proper.
+        outside: what the moved scan holds where the moving one has not been: its lowest value.
     """
 
     field: Field
@@ -125,6 +126,7 @@ class Registration:
     similarity: tuple[float, float]
     dice: Mapping[int, tuple[float, float]]
     seconds: float
+    outside: float
 
     @property
     def folding_percent(self) -> float:
@@ -219,6 +221,7 @@ def register_own(scans: OwnScans, presented: Presented, register: Register, seed
         similarity=_similarity(pair, found),
         dice=_dice(scans, before_labels, moved_labels),
         seconds=seconds,
+        outside=float(scans.moving.data.min()),
     )
 
 
