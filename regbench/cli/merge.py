@@ -14,8 +14,7 @@ def merge(
 ) -> None:
     """Take the runs of bundles in, all of them or none.
 
-    What was edited, contradicts a run that is there, or was made by another protocol or on other data under the same
-    name is refused.
+    Refused: what was edited, contradicts a run that is there, or means another protocol or other data by a name.
     """
     from regbench.results import Store
     from regbench.results.merging import merge_bundles

@@ -24,7 +24,7 @@ def verify(
     ] = False,
     tolerance: Annotated[
         float | None,
-        typer.Option("--tolerance", min=0, help="Of every row, in its metric's unit. [default: by the machine]"),
+        typer.Option("--tolerance", min=0, help="Of every row, in its metric's unit. Without it: by the machine."),
     ] = None,
     device: DeviceOption = "cpu",
     runs: RunsOption = DEFAULT_RUNS,
@@ -33,8 +33,7 @@ def verify(
 ) -> None:
     """Check a run's files by their digests, and its rows by computing them again.
 
-    Kept fields are scored; where there are none, the pairs are registered again with the run's weights. The exit status
-    is 1 if anything is not as the record has it.
+    Kept fields are scored; else the pairs are registered again. Status 1: something is not as recorded.
     """
     from regbench.cli.errors import FAILED
     from regbench.cli.plans import usable_metrics

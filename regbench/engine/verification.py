@@ -13,6 +13,9 @@ from regbench.engine.scoring import score_fields
 from regbench.errors import StorageError
 from regbench.results import CaseRow, MachineRecord, RunFolder, RunRecord, pair_name, read_cases
 
+# Of a registration on another machine. Rounding moves few labels, but a small organ's by whole voxels: of 330 rows of a
+# trained VoxelMorph, no row was further off than 0.2 % DSC and 0.02 mm with its convolutions in emulated TF32, and than
+# 0.4 % and 0.25 mm in bfloat16.
 _RELATIVE = 0.01
 _ABSOLUTE = {"%": 0.5, "mm": 0.25, "voxel": 0.25}
 _ABSOLUTE_OTHERWISE = 0.005

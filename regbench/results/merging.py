@@ -26,6 +26,7 @@ from regbench.results.store import RunFolder, Store
 _WORD = re.compile(r"\w[\w.+-]{0,99}")
 _MOST_BYTES = 16 << 30
 _BLOCK = 1 << 20
+_CIRCUMSTANCES = {"machine", "cost", "started", "finished", "files"}
 
 Run = tuple[RunFolder, RunRecord]
 
@@ -40,7 +41,7 @@ class Merged:
 
     Attributes:
         added: the records that were taken in.
-        present: those that the store had before, with the same content.
+        present: those whose result the store has already, whoever made it; nothing of them is taken.
     """
 
     added: tuple[RunRecord, ...]
@@ -213,11 +214,13 @@ def _check_rows(folder: RunFolder, record: RunRecord) -> None:
 
 
 def _same_content(one: Run, other: Run) -> bool:
-    return one[1] == other[1] and other[0].cases.is_file() and one[0].digests()["cases.csv"] == _cases_digest(other[0])
+    """Whether two runs of one id are the same result; when and on what machine each was made may differ."""
+    first, second = (record.model_dump(mode="json", exclude=_CIRCUMSTANCES) for _, record in (one, other))
+    return first == second and _cases_digest(one[0]) == _cases_digest(other[0])
 
 
-def _cases_digest(folder: RunFolder) -> str:
-    return hashlib.sha256(folder.cases.read_bytes()).hexdigest()
+def _cases_digest(folder: RunFolder) -> str | None:
+    return hashlib.sha256(folder.cases.read_bytes()).hexdigest() if folder.cases.is_file() else None
 
 
 def _check_beside(record: RunRecord, other: RunRecord) -> None:

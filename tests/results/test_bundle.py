@@ -161,6 +161,18 @@ def test_what_is_there_already_is_left_alone(bundled: Callable[..., Path], tmp_p
     assert (tmp_path / "runs/toy/toy/aaa111/run.json").stat().st_mtime_ns == before
 
 
+def test_one_result_of_two_machines_is_one_result(
+    bundled: Callable[..., Path], make_record: Callable[..., RunRecord], tmp_path: Path
+) -> None:
+    """Everybody has the row of the unregistered state, made at home."""
+    machine = make_record().machine.model_copy(update={"processor": "another"})
+    merge(tmp_path, bundled("a.zip"))
+    merged = merge(tmp_path, bundled("b.zip", machine=machine, started="2027-01-01T00:00:00+00:00"))
+    assert (len(merged.added), len(merged.present)) == (0, 1)
+    with pytest.raises(BadValueError, match="with other content"):
+        merge(tmp_path, bundled("c.zip", machine=machine, seed=1))
+
+
 def test_one_id_with_two_contents_is_refused(bundled: Callable[..., Path], tmp_path: Path) -> None:
     first, second = bundled("a.zip"), bundled("b.zip", value=60.0)
     with pytest.raises(BadValueError, match=r"aaa111 .* is there already, with other content"):
