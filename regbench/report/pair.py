@@ -128,7 +128,12 @@ def _prepare(axes: Axes, plane: Plane, fixed: Volume) -> None:
 
 
 def _show(
-    axes: Axes, plane: Plane, cut: Shaped[np.ndarray, "up right"], colours: Colormap | str, low: float, high: float
+    axes: Axes,
+    plane: Plane,
+    cut: Shaped[np.ndarray, "up right"],
+    colours: Colormap | str,
+    low: float = 0.0,
+    high: float = 1.0,
 ) -> None:
     (right, up), (rows, columns) = plane.spacing_mm, cut.shape
     extent = (-right / 2, (columns - 0.5) * right, -up / 2, (rows - 0.5) * up)
@@ -150,17 +155,17 @@ def _contours(axes: Axes, plane: Plane, labels: Volume | None, numbers: Sequence
 
 
 def _fixed(axes: Axes, plane: Plane, shown: _Shown) -> None:
-    _show(axes, plane, _unit(plane.cut(shown.scans.fixed.data.numpy()), shown.fixed), "gray", 0, 1)
+    _show(axes, plane, _unit(plane.cut(shown.scans.fixed.data.numpy()), shown.fixed), "gray")
     _contours(axes, plane, shown.scans.fixed_labels, shown.labels, "solid")
 
 
 def _before(axes: Axes, plane: Plane, shown: _Shown) -> None:
-    _show(axes, plane, _unit(plane.cut(shown.found.before.data.numpy()), shown.moving), "gray", 0, 1)
+    _show(axes, plane, _unit(plane.cut(shown.found.before.data.numpy()), shown.moving), "gray")
     _contours(axes, plane, shown.scans.fixed_labels, shown.labels, "solid")
 
 
 def _moved(axes: Axes, plane: Plane, shown: _Shown) -> None:
-    _show(axes, plane, _unit(plane.cut(shown.found.moved.data.numpy()), shown.moving), "gray", 0, 1)
+    _show(axes, plane, _unit(plane.cut(shown.found.moved.data.numpy()), shown.moving), "gray")
     _contours(axes, plane, shown.scans.fixed_labels, shown.labels, "solid")
     _contours(axes, plane, shown.found.moved_labels, shown.labels, "dashed")
 
@@ -172,7 +177,7 @@ def _checkerboard(axes: Axes, plane: Plane, shown: _Shown) -> None:
     side = max(extent) / _FIELDS
     rows, columns = (np.arange(n) * s // side for n, s in zip(fixed.shape, plane.spacing_mm[::-1], strict=True))
     board = (rows[:, None] + columns[None, :]) % 2 == 0
-    _show(axes, plane, np.where(board, fixed, moved), "gray", 0, 1)
+    _show(axes, plane, np.where(board, fixed, moved), "gray")
 
 
 def _grid(axes: Axes, plane: Plane, shown: _Shown) -> None:
@@ -195,7 +200,7 @@ def _jacobian(axes: Axes, plane: Plane, shown: _Shown) -> None:
     _show(axes, plane, size, colormaps["PuOr_r"], -_LOG2_RANGE, _LOG2_RANGE)
     folded = np.ma.masked_equal((determinant <= 0).astype(np.float32), 0)
     if folded.count():
-        _show(axes, plane, folded, ListedColormap(["black"]), 0, 1)
+        _show(axes, plane, folded, ListedColormap(["black"]))
 
 
 _COLUMNS: Sequence[tuple[str, Callable[[Axes, Plane, _Shown], None]]] = (
