@@ -55,6 +55,9 @@ class Greedy(Method):
         differs=(
             "No affine stage: the pair is registered as the protocol hands it over, voxel to voxel, like every row.",
             "The noise that greedy adds to images under correlation is off: it is drawn anew at every call.",
+            "The smoothing was tuned on training pairs only, from 1.732 and 0.707 voxels to 2 and 0.5: DSC "
+            "27.1 to 28.4 on two pairs of the abdomen protocol sample20 (64×48×80), 72.3 to 73.5 on three of acdc's "
+            "sample30 (128×128×32), 73.0 to 73.4 and 86.8 to 90.0 on the phantoms, nowhere with folding; 0.35 folds.",
             "It runs on the CPU, on all cores; the field does not depend on their number.",
         ),
     )

@@ -40,11 +40,6 @@ class Masked:
     cohort: Cohort
 
     @property
-    def cohort_words(self) -> str:
-        """How many, as a sentence begins."""
-        return f"{len(self.cohort.ids)}"
-
-    @property
     def title(self) -> str:
         """The task, its protocol, its scans and its grid."""
         protocol = self.stage.protocol

@@ -47,7 +47,8 @@ def make_masks(
     from regbench.cli.masking import print_seen, write_to
 
     made = _masked(name, task, data, protocol, preset, set_, device, plugin)
-    typer.echo(f"{made.cohort_words} masks by '{name}' are in the cache; 'regbench run --masks {name}' takes them.")
+    words = " ".join([f"--masks {name}", *(f"--set {setting}" for setting in set_ or [])])
+    typer.echo(f"{len(made.cohort.ids)} masks by '{name}' are in the cache; 'regbench run {words} …' takes them.")
     if out is not None:
         write_to(made, out)
         typer.echo(f"They are in {out}, too; '--masks files --set masks.folder={out}' reads them.")
