@@ -6,10 +6,10 @@ really use post-hoc tests based on mean-ranks?", JMLR 17, 2016, advise: with Nem
 whether two rows differ depends on which other rows happen to be on the board.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from math import erfc, exp, gamma, sqrt
 
 import numpy as np
 from jaxtyping import Float
@@ -102,10 +102,13 @@ def chi_squared_tail(value: float, freedom: int) -> float:
     """
     half, tail = value / 2, 0.0
     if freedom % 2:
-        tail, terms = erfc(sqrt(half)), [half ** (n - 0.5) / gamma(n + 0.5) for n in range(1, freedom // 2 + 1)]
+        tail, terms = (
+            math.erfc(math.sqrt(half)),
+            [math.pow(half, n - 0.5) / math.gamma(n + 0.5) for n in range(1, freedom // 2 + 1)],
+        )
     else:
-        terms = [half**n / gamma(n + 1) for n in range(freedom // 2)]
-    return tail + exp(-half) * sum(terms)
+        terms = [math.pow(half, n) / math.gamma(n + 1) for n in range(freedom // 2)]
+    return tail + math.exp(-half) * sum(terms)
 
 
 def pairwise_p(scores: Float[np.ndarray, "pairs rows"]) -> Float[np.ndarray, "rows rows"]:
