@@ -7,6 +7,7 @@ from the paper and from facts about the authors' code (GPL-3.0), of which nothin
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch.nn.functional as F
@@ -219,6 +220,7 @@ class CorrMLP(Baseline):
         ),
     )
     official: ClassVar[Official] = OFFICIAL
+    quick: ClassVar[Mapping[str, object]] = MappingProxyType({"checkpointing": False})
 
     encoder_channels: int = 8
     decoder_channels: int = 16

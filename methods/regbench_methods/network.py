@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from regbench.api import Shape
 from regbench.spatial import compose, warp
-from regbench_baselines.blocks import FlowHead, crop_to, pad_to_multiple, recomputed
+from regbench_baselines.blocks import Conv3, FlowHead, crop_to, pad_to_multiple, recomputed
 from regbench_baselines.window_attention import WindowAttention
 
 LEVELS = 4
@@ -84,10 +84,10 @@ class Encoder(nn.Module):
 
 def _convolutions(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv3d(inputs, outputs, 3, padding=1),
+        Conv3(inputs, outputs),
         nn.LeakyReLU(0.2),
         _InstanceNorm(),
-        nn.Conv3d(outputs, outputs, 3, padding=1),
+        Conv3(outputs, outputs),
         nn.LeakyReLU(0.2),
         _InstanceNorm(),
     )

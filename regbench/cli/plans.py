@@ -87,6 +87,15 @@ def names_of(registry: Registry, kind: Kind, wanted: Sequence[str]) -> tuple[lis
     return list(names), list(broken.values())
 
 
+def masks_meant(methods: Sequence[str], masks: Sequence[str]) -> Sequence[str]:
+    """The mask sources that are meant: those named; where all methods are asked for, each without and with masks.
+
+    >>> masks_meant(["all"], []), masks_meant(["ours"], []), masks_meant(["all"], ["truth"])
+    (['none', 'segmenter'], [], ['truth'])
+    """
+    return masks or ([NO_MASKS, DEFAULT_MASKS] if "all" in methods else [])
+
+
 def usable_metrics(registry: Registry) -> tuple[dict[str, Metric], list[str]]:
     """Every metric that can be used, and one sentence for each that cannot."""
     broken = registry.broken("metric")

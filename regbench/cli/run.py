@@ -19,7 +19,11 @@ def run(
     method: Annotated[list[str], typer.Option("--method", metavar="NAME", help="A method, or 'all'; may be repeated.")],
     masks: Annotated[
         list[str] | None,
-        typer.Option("--masks", metavar="NAME", help="A mask source, or 'none'; may be repeated for a row each."),
+        typer.Option(
+            "--masks",
+            metavar="NAME",
+            help="A mask source, or 'none'; may be repeated for a row each. Usual with --method all: none, segmenter.",
+        ),
     ] = None,
     data: Annotated[
         list[str] | None,

@@ -15,6 +15,7 @@ from regbench.cli.plans import (
     DEFAULT_MASKS,
     Stage,
     Wanted,
+    masks_meant,
     names_of,
     needs_default_masks,
     plans,
@@ -112,7 +113,7 @@ def _wanted(order: Order, registry: Registry, outcome: Outcome) -> Wanted:
     return Wanted(
         tasks=tasks,
         methods=methods,
-        masks=order.masks,
+        masks=masks_meant(order.methods, order.masks),
         folders=read_folders(order.data, tasks),
         protocol=order.protocol,
         preset=order.preset,

@@ -1,14 +1,14 @@
 """A segmentation network that is trained here, on the training side's labels only: the source that works everywhere."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Shaped, UInt8
-from monai.losses import DiceCELoss
-from monai.networks.nets import BasicUNet
+from monai.losses import DiceLoss
+from monai.networks.nets import UNet
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -18,7 +18,7 @@ from regbench.errors import DataError
 from regbench.masks.augment import random_variant
 from regbench.results import RunFolder
 
-_LEVELS = 4
+_LEVELS = 3
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,11 @@ class Segmenter(MaskSource):
 
     Attributes:
         steps: of the training.
-        channels: of the U-Net's finest level; twice as many at each coarser one, of five levels.
+        channels: of the U-Net's finest level, at half the resolution; twice as many at each of three coarser ones.
         learning_rate: of Adam, decaying to zero.
         augmentation: how strongly scans are varied; 0: not at all.
         patch: training sees random boxes of at most so many voxels a side.
+        batch_size: scans a step.
     """
 
     card: ClassVar[Card] = Card(
@@ -42,18 +43,19 @@ class Segmenter(MaskSource):
   title = {{3D U-Net}: Learning Dense Volumetric Segmentation from Sparse Annotation},
   booktitle = {MICCAI}, year = {2016}
 }""",
-        origin="BasicUNet of MONAI, Dice and cross-entropy loss.",
+        origin="UNet of MONAI; Dice loss, and cross-entropy weighted by the inverse root of each class's size.",
         licence="Apache-2.0",
         trained_on="The training scans of the run's own cohort and their labels.",
     )
     saw_test_images: ClassVar[bool] = False
     saw_test_labels: ClassVar[bool] = False
 
-    steps: Annotated[int, Field(ge=1)] = 150
-    channels: Annotated[int, Field(ge=4)] = 12
-    learning_rate: Annotated[float, Field(gt=0)] = 4e-3
-    augmentation: Annotated[float, Field(ge=0, le=3)] = 1.0
+    steps: Annotated[int, Field(ge=1)] = 450
+    channels: Annotated[int, Field(ge=4)] = 32
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-3
+    augmentation: Annotated[float, Field(ge=0, le=3)] = 0.7
     patch: Annotated[int, Field(ge=32)] = 112
+    batch_size: Annotated[int, Field(ge=1)] = 2
 
     def masks(self, request: MaskRequest) -> Mapping[str, Volume]:
         """Train on the labelled training scans, then segment every scan.
@@ -74,19 +76,25 @@ class Segmenter(MaskSource):
     def _train(self, request: MaskRequest) -> nn.Module:
         torch.manual_seed(request.seed)
         network = self._network(1 + len(request.labels)).to(request.device)
-        criterion = DiceCELoss(to_onehot_y=True, softmax=True, include_background=False, batch=True)
         scans = sorted(request.training_labels)
         numbers = _numbering(request)
+        known = {scan: numbers[request.training_labels[scan].data.long()] for scan in scans}
+        overlap = DiceLoss(to_onehot_y=True, softmax=True, include_background=False, batch=True)
+        weight = _class_weights(list(known.values()), 1 + len(request.labels))
+
+        def variant(draw: int) -> tuple[Tensor, Tensor]:
+            name = scans[_position(draw, len(scans), request.seed)]
+            scan, labels = random_variant(request.scans[name].data, known[name], strength=self.augmentation)
+            return self._crop(scan, labels)
 
         def losses(step: int) -> Mapping[str, Float[Tensor, ""]]:
-            name = scans[_position(step, len(scans), request.seed)]
-            labels = numbers[request.training_labels[name].data.long()]
-            scan, labels = self._crop(*random_variant(request.scans[name].data, labels, strength=self.augmentation))
-            logits = _padded(network, scan)
-            return {"segmentation": criterion(logits.float(), labels[None, None].long())}
+            drawn = [variant(step * self.batch_size + place) for place in range(self.batch_size)]
+            images, labels = (torch.stack(part)[:, None] for part in zip(*drawn, strict=True))
+            logits, classes = _padded(network, images).float(), labels.long()
+            return {"overlap": overlap(logits, classes), "entropy": F.cross_entropy(logits, classes[:, 0], weight)}
 
         course = Course(
-            weights={"segmentation": 1.0},
+            weights={"overlap": 1.0, "entropy": 1.0},
             optimisation=Optimisation(learning_rate=self.learning_rate, schedule="polynomial"),
             steps=self.steps,
             seed=request.seed,
@@ -97,14 +105,13 @@ class Segmenter(MaskSource):
         return network
 
     def _network(self, classes: int) -> nn.Module:
-        c = self.channels
-        network: nn.Module = BasicUNet(
+        network: nn.Module = UNet(
             spatial_dims=3,
             in_channels=1,
             out_channels=classes,
-            features=(c, 2 * c, 4 * c, 8 * c, 8 * c, c),
+            channels=[self.channels * 2**level for level in range(_LEVELS + 1)],
+            strides=[2] * _LEVELS,
             norm=("instance", {"affine": True}),
-            upsample="nontrainable",
         )
         return network
 
@@ -127,15 +134,24 @@ def _position(step: int, scans: int, seed: int) -> int:
 def segment(network: nn.Module, scan: Float[Tensor, "i j k"]) -> Shaped[Tensor, "i j k"]:
     """The likeliest class of every voxel."""
     with torch.no_grad():
-        return _padded(network, scan)[0].argmax(0)
+        return _padded(network, scan[None, None])[0].argmax(0)
 
 
-def _padded(network: nn.Module, scan: Float[Tensor, "i j k"]) -> Float[Tensor, "1 n i j k"]:
+def _padded(network: nn.Module, scans: Float[Tensor, "b 1 i j k"]) -> Float[Tensor, "b n i j k"]:
     """The network's logits at any size: zeros at the far ends up to what its levels can halve."""
-    i, j, k = scan.shape
+    i, j, k = scans.shape[2:]
     padding = [end for size in (k, j, i) for end in (0, -size % 2**_LEVELS)]
-    logits: Float[Tensor, "1 n a b c"] = network(F.pad(scan, padding)[None, None])
+    logits: Float[Tensor, "b n x y z"] = network(F.pad(scans, padding))
     return logits[:, :, :i, :j, :k]
+
+
+def _class_weights(label_maps: Sequence[UInt8[Tensor, "i j k"]], classes: int) -> Float[Tensor, " n"]:
+    """Of the cross-entropy: the inverse root of each class's share of the voxels, so that small organs are learnt too.
+
+    A class without any voxel counts as if it had one.
+    """
+    counts = torch.stack([torch.bincount(labels.flatten().long(), minlength=classes) for labels in label_maps]).sum(0)
+    return counts.clamp_min(1).float().rsqrt()
 
 
 def _numbering(request: MaskRequest) -> UInt8[Tensor, "256"]:

@@ -139,7 +139,7 @@ def test_abdomen_grids_and_windows() -> None:
         "sample20": full,
         "phantom": full,
     }
-    assert all(protocol.quick_shape == (64, 48, 80) for protocol in protocols.values())
+    assert all(protocol.quick_shape == (48, 40, 64) for protocol in protocols.values())
     window = Window(low=-500, high=1000)
     assert {name: protocol.intensity for name, protocol in protocols.items()} == {
         "ipmi25": window,
@@ -197,7 +197,7 @@ def test_acdc_sample30_has_the_counts_of_the_design() -> None:
 def test_acdc_grid_intensity_and_labels() -> None:
     for protocol in Acdc().protocols().values():
         assert protocol.grid == Crop(shape=(128, 128, 32), spacing_mm=(1.5, 1.5, 3.15))
-        assert protocol.quick_shape == (96, 96, 16)
+        assert protocol.quick_shape == (64, 64, 16)
         assert protocol.intensity == Percentiles(low=0.5, high=99.5)
         assert protocol.labels == {1: "right ventricle", 2: "myocardium", 3: "left ventricle"}
 
