@@ -40,6 +40,7 @@ class Reopened:
         task: installed.
         method: configured as the record says; for fields that were made elsewhere, one that registers nothing.
         cohort: on the device, with masks if the method looks at them at test.
+        notes: one sentence for each plugin that is installed in another version than the run's.
     """
 
     folder: RunFolder
@@ -47,6 +48,7 @@ class Reopened:
     task: Task
     method: Method
     cohort: Cohort
+    notes: tuple[str, ...] = ()
 
     def register(self, pair: Pair) -> Field:
         """Register a pair as the run did; the network is built from the stored weights at the first call.
@@ -167,7 +169,8 @@ def reopen(
         cohort = load_cohort(task, place, record.protocol, device=device, cache=cache)
     finally:
         told.done()
-    return Reopened(folder, record, task, method, _masked(cohort, task, registry, record, told, cache))
+    masked = _masked(cohort, task, registry, record, told, cache)
+    return Reopened(folder, record, task, method, masked, _other_versions(registry, record))
 
 
 def phantoms_of(task_name: str, task: Task, protocol: Protocol, cache: Path | None = None) -> Path:
@@ -234,6 +237,17 @@ def _masked(
         return replace(cohort, mask_labels=tuple(sorted(cohort.protocol.labels)))
     source: Chosen[MaskSource] = _chosen(registry, "masks", record.masks, record)
     return add_masks(cohort, source, progress, modality=task.modality, cache=cache)
+
+
+def _other_versions(registry: Registry, record: RunRecord) -> tuple[str, ...]:
+    used: list[tuple[Kind, MethodRecord | MasksRecord | None]] = [("method", record.method), ("masks", record.masks)]
+    return tuple(
+        f"The {kind} '{said.name}' is installed in version {here.version}; the run was made with {said.version}."
+        for kind, said in used
+        if said and said.distribution != FIELDS
+        for here in [registry.plugin(kind, said.name)]
+        if here.version != said.version
+    )
 
 
 def _chosen(registry: Registry, kind: Kind, said: MethodRecord | MasksRecord, record: RunRecord) -> Chosen[P]:

@@ -136,7 +136,7 @@ def verify(
         _by_key(scored),
         tolerance=_tolerance(run, stored=stored, wanted=tolerance),
         faults=faults,
-        notes=[*notes, *_unknown_metrics(rows, known), *_circumstances(run)],
+        notes=[*notes, *_unknown_metrics(rows, known), *run.notes, *_circumstances(run)],
         source="the fields that the run kept" if stored else f"the pairs, registered again{weights}",
     )
 

@@ -74,6 +74,7 @@ def test_weights_give_the_fields_of_the_run(
     forget_fields(store, record)
     opened = again(store, registry, record, tmp_path)
     assert opened.method == toys.ToyMethod(channels=3)
+    assert opened.notes == ()
     assert opened.cohort.masks is None, "a method that looks at masks in training only needs none to register"
     assert opened.cohort.setting.labels == ((1, 2, 3) if with_masks else ())
     for pair in PAIRS:
@@ -155,6 +156,15 @@ def test_what_does_not_fit_is_refused(
             method=record.method.model_copy(update={"name": "gone"}))  # fmt: skip
     refused(PluginError, "the installed one is of toys", method=record.method.model_copy(update={"distribution": "x"}))
     refused(UnknownNameError, "field of ToyMethod", method=record.method.model_copy(update={"configuration": {"x": 1}}))
+
+
+def test_another_version_is_said(
+    on_phantoms: Make, toys: ModuleType, store: Store, registry: Registry, tmp_path: Path
+) -> None:
+    record = run(on_phantoms(toys.Shift(), "shift"), store)
+    older = record.model_copy(update={"method": record.method.model_copy(update={"version": "0.9"})})
+    (note,) = again(store, registry, older, tmp_path).notes
+    assert note == "The method 'shift' is installed in version 1.0; the run was made with 0.9."
 
 
 def test_other_pairs_of_the_same_protocol_are_refused(
