@@ -161,6 +161,11 @@ def _difference(board: Board, drawn: Sequence[Look], name: str) -> Difference | 
         f"signed-rank test, Holm-corrected over all {comparisons} comparisons, at {SIGNIFICANT}. Both tests take the "
         "pairs as independent. Initial and upper bounds take no part."
     )
+    if 2 * 0.5**found.pairs * comparisons > SIGNIFICANT:
+        words += (
+            f" With {found.pairs} pairs and {comparisons} comparisons no p can be below {SIGNIFICANT}: "
+            "too few to tell rows apart."
+        )
     return Difference(Markup(critical_difference(found, board, drawn, name)), words)  # noqa: S704 - as above
 
 
