@@ -9,9 +9,10 @@ import torch
 
 from regbench.api import MaskSource, Method, Metric, Preset, Protocol, Recipe, Task, Trainable
 from regbench.cli.settings import Settings, with_settings, with_steps
-from regbench.data import fitting_protocol, found_scans, phantom_folder
+from regbench.data import fitting_protocol, found_scans
 from regbench.engine import Chosen, Plan
 from regbench.engine.devices import usual_precision
+from regbench.engine.reopening import phantoms_of
 from regbench.errors import BadValueError, DataError, UnknownNameError
 from regbench.registry import Kind, Registry, configure
 
@@ -19,7 +20,6 @@ BASELINE = "identity"
 DEFAULT_MASKS = "segmenter"
 NO_MASKS = "none"
 PHANTOM = "phantom"
-PHANTOM_SEED = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,9 +114,7 @@ def stage(registry: Registry, name: str, wanted: Wanted) -> Stage:
     protocol = _on_grid(_protocol(name, task, folder, wanted.protocol), wanted)
     if folder is not None:
         return Stage(name, task, protocol, "real", folder)
-    patients = {scan.partition("/")[0] for scan in (*protocol.train, *protocol.test)}
-    made = phantom_folder(name, task, shape=protocol.grid.shape, cases=len(patients), seed=PHANTOM_SEED)
-    return Stage(name, task, protocol, "phantom", made)
+    return Stage(name, task, protocol, "phantom", phantoms_of(name, task, protocol))
 
 
 def _protocol(name: str, task: Task, folder: Path | None, wanted: str | None) -> Protocol:

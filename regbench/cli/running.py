@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import typer
 from rich.console import Console
 
 from regbench.api import Preset
@@ -23,10 +22,10 @@ from regbench.cli.plans import (
     stage,
     usable_metrics,
 )
-from regbench.cli.progress import BarProgress, LineProgress, clock
+from regbench.cli.progress import clock, shown
 from regbench.cli.settings import read_budget, read_folders, read_settings
 from regbench.data import prepare
-from regbench.engine import Plan, Progress, Tick
+from regbench.engine import Plan, Tick
 from regbench.engine import run as run_plan
 from regbench.engine.devices import resolve_device
 from regbench.errors import BadValueError, RequestError, RunError
@@ -144,7 +143,7 @@ def _announce_stage(here: Stage) -> None:
 
 def _prepare(here: Stage) -> None:
     """Check and preprocess the scans, so that all their faults are told once, and before anything is run."""
-    progress = _progress()
+    progress = shown()
     progress.started("prepare", float(len(here.protocol.train) + len(here.protocol.test)), "scan")
     try:
         prepare(here.task, here.folder, here.protocol, done=lambda done, _: progress.advanced(Tick(done=float(done))))
@@ -158,7 +157,7 @@ def _run_all(todo: Sequence[Plan], order: Order, outcome: Outcome) -> None:
         seed = f", seed {plan.seed}" if plan.recipe else ""
         _tell(f"{place}/{len(todo)} {plan.row}{seed}")
         try:
-            record = run_plan(plan, store, _progress(), force=order.force)
+            record = run_plan(plan, store, shown(), force=order.force)
         except (RequestError, RunError) as error:
             _complain(f"{plan.task_name}, {plan.row}: {error}")
             outcome.worsen(WRONG_REQUEST if isinstance(error, RequestError) else FAILED)
@@ -175,11 +174,6 @@ def _report(record: RunRecord, *, asked: bool) -> int:
         return OK
     _complain(f"    {record.status}: {record.reason}")
     return FAILED if record.status == "failed" or (asked and record.method.name != BASELINE) else OK
-
-
-def _progress() -> Progress:
-    console = err()
-    return BarProgress(console) if console.is_terminal else LineProgress(lambda line: typer.echo(line, err=True))
 
 
 def _print_boards(store: Store, records: Sequence[RunRecord]) -> None:
