@@ -124,7 +124,9 @@ def _page(
     from regbench.results import Store
 
     if is_ablation:
-        raise BadValueError("The page has no view of ablations; use --ablation with table, md or latex.")
+        raise BadValueError(
+            "The page shows the ablations of every method by itself; use --ablation with table, md or latex."
+        )
     text = report(made, Store(runs), Registry(plugins), ranking=ranking.value, published=published,
                   told=lambda line: err().print(line, style="dim", markup=False))  # fmt: skip
     if out is None:

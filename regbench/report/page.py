@@ -12,6 +12,7 @@ from regbench.leaderboard import PRIMARY, Board, Ranking, ranks, sheets
 from regbench.leaderboard.caption import failures, headline, particulars, remarks
 from regbench.leaderboard.comparison import p_text
 from regbench.leaderboard.ranks import SIGNIFICANT
+from regbench.leaderboard.sheet import Sheet
 from regbench.report.boxes import boxes
 from regbench.report.curves import pairs_in_order, training
 from regbench.report.differences import critical_difference, intervals
@@ -111,7 +112,7 @@ def _board(
     drawn = looks(board.rows)
     tables = [
         table(sheet, tinted=sheet.title.startswith("DSC of each") and not sheet.is_published)
-        for sheet in sheets(board, ranking=ranking, published=published)
+        for sheet in [*sheets(board, ranking=ranking, published=published), *_ablations(board, published=published)]
     ]
     return BoardView(
         key=key,
@@ -143,6 +144,13 @@ def _board(
 def _breakable(name: str) -> Markup:
     """A row's name that a narrow column may break after a bracket or a comma."""
     return Markup("<wbr>").join(re.split(r"(?<=[\[,])", name))
+
+
+def _ablations(board: Board, *, published: bool) -> list[Sheet]:
+    """The ablations of every method that has any, then the published ones."""
+    methods = dict.fromkeys(row.record.method.name for row in board.rows)
+    found = [sheet for method in methods for sheet in sheets(board, ablation=method, published=published)]
+    return list({sheet.title: sheet for sheet in found}.values())
 
 
 def _panels(*drawn: tuple[str, str | None]) -> tuple[Panel, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from regbench.errors import BadValueError
-from regbench.leaderboard import Board, sheets
+from regbench.leaderboard import Board, Row, sheets
 from regbench.report import page, write_page
 from regbench.report.looks import OKABE_ITO, looks
 
@@ -67,6 +67,24 @@ def test_statistics_are_named(text: str) -> None:
     assert "Wilcoxon's signed-rank test, Holm-corrected over all 6 comparisons" in words
     assert "With 6 pairs and 6 comparisons no p can be below 0.05" in words
     assert "bootstrap of the 4 test patients" in words
+
+
+def test_ablations_stand_in_the_page_by_themselves(board: Board) -> None:
+    from dataclasses import replace
+
+    full, other, *_ = (row for row in board.rows if row.record.method.name in ("good", "fair"))
+
+    def with_contour(row: Row, on: bool, name: str) -> Row:
+        method = full.record.method.model_copy(update={"configuration": {"contour": on}})
+        record = full.record.model_copy(update={"method": method, "row": name, "masks": None})
+        return replace(row, name=name, runs=(record,))
+
+    rows = (with_contour(full, True, "good"), with_contour(other, False, "good[-contour]"))
+    words = words_of(page([replace(board, rows=rows)], {}))
+    assert words.count("Ablations of Good") == 1
+    assert "good[ -contour] – " in words  # a narrow column may break the name after the bracket
+    assert "good ✓ " in words
+    assert "Ablations of" not in words_of(page([board], {}))
 
 
 def test_the_same_bytes_again(board: Board, folders, drawn, text: str) -> None:
