@@ -1,6 +1,7 @@
 """Run a plan: train, evaluate, record."""
 
 from contextlib import ExitStack
+from dataclasses import replace
 
 from regbench.data.atomic import storage_errors
 from regbench.engine.identity import data_fingerprint, run_id
@@ -16,7 +17,7 @@ def run(plan: Plan, store: Store, progress: Progress | None = None, *, force: bo
     A finished (or skipped) run is returned as it is, but for metrics and fields that are asked for and that it lacks,
     for which it is evaluated again with its weights. An interrupted run goes on from its last checkpoint. A failed one
     is tried again. What goes wrong inside of a method is recorded as failed with its reason and not raised; the
-    traceback is beside the record.
+    traceback is beside the record. A refined run takes over the network of the run that differs by the refinement only.
 
     Args:
         plan: what to run.
@@ -38,12 +39,23 @@ def run(plan: Plan, store: Store, progress: Progress | None = None, *, force: bo
         if force:
             folder.clear()
         before = folder.load()
-        sitting = Sitting(plan, folder, data, before, progress or Silent())
+        plain = None if force else _without_refinement(plan, store, data)
+        sitting = Sitting(plan, folder, data, before, progress or Silent(), plain)
         if before is None or before.status not in ("done", "skipped"):
             return sitting.to_the_end()
         if before.status == "done" and _lacks(before, plan, folder):
             return sitting.once_more(before)
         return before
+
+
+def _without_refinement(plan: Plan, store: Store, data: str) -> RunFolder | None:
+    """The folder of the run that differs by its refinement only, if its network is trained to the end."""
+    if not plan.refine or plan.recipe is None:
+        return None
+    plain = replace(plan, refine=0)
+    folder = store.folder(plan.task_name, plain.row, run_id(plain, data))
+    record = folder.load()
+    return folder if record and record.status == "done" and folder.weights.is_file() else None
 
 
 def _lacks(record: RunRecord, plan: Plan, folder: RunFolder) -> bool:

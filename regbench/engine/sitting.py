@@ -12,7 +12,7 @@ import torch
 
 from regbench.api import Method, Trainable
 from regbench.data import Cohort, load_cohort
-from regbench.data.atomic import write_text
+from regbench.data.atomic import write_bytes, write_text
 from regbench.engine.checkpoint import State
 from regbench.engine.evaluation import Evaluation, Register, evaluate, skipped_pairs
 from regbench.engine.masks import add_masks
@@ -31,7 +31,15 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 class Sitting:
     """Brings a run to its end, or adds to one that is done. The caller holds the folder."""
 
-    def __init__(self, plan: Plan, folder: RunFolder, data: str, before: RunRecord | None, progress: Progress) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        folder: RunFolder,
+        data: str,
+        before: RunRecord | None,
+        progress: Progress,
+        trained_before: RunFolder | None = None,
+    ) -> None:
         """Nothing is done yet.
 
         Args:
@@ -40,8 +48,10 @@ class Sitting:
             data: the data's fingerprint.
             before: the record as it stands, or None.
             progress: who is told.
+            trained_before: a finished run with the very network that this one would train, or None.
         """
         self.plan, self.folder, self.progress = plan, folder, progress
+        self.trained_before = trained_before
         self.method: Method = plan.method.instance
         self.record = new_record(plan, folder.path.name, data)
         self.phase: Phase = "prepare"
@@ -121,11 +131,27 @@ class Sitting:
         method = self.method
         if not isinstance(method, Trainable):
             return method.register
+        if self.trained_before is not None:
+            return self._taken_over(self.trained_before, cohort)
         network = new_network(method, cohort, self.plan.seed)
         self._cost(parameters=sum(parameter.numel() for parameter in network.parameters()))
         state = train(self.plan, method, network, cohort, self.folder, self.progress)
         self._note_training(state)
         return partial(method.predict, network)
+
+    def _taken_over(self, source: RunFolder, cohort: Cohort) -> Register:
+        """The network of another run, with what its training cost."""
+        record = source.load()
+        assert record is not None  # noqa: S101 - it is done
+        for file in (source.weights, source.best, source.history):
+            if file.is_file():
+                write_bytes(self.folder.path / file.name, file.read_bytes())
+        self.progress.note(f"The network of run {record.run_id[:8]} is taken over: it differs by the refinement only.")
+        self._cost(parameters=record.cost.parameters, peak_memory_mib=record.cost.peak_memory_mib)
+        seconds = record.cost.wall_seconds.get("train", 0.0) - self.record.cost.wall_seconds.get("train", 0.0)
+        self._add_seconds("train", seconds)
+        self._save(training=record.training)
+        return trained(self.method, cohort, self.folder, self.plan.seed)
 
     def _evaluated(self, register: Register, cohort: Cohort) -> Evaluation:
         plan = self.plan

@@ -161,6 +161,24 @@ def test_a_run_registers_and_then_refines(make_plan: Make, toys: ModuleType, sto
     assert not torch.equal(kept.displacement, shift.register(pair).displacement)
 
 
+def test_a_network_is_trained_once_for_the_plain_and_the_refined_row(
+    make_plan: Make, toys: ModuleType, store: Store, tmp_path: Path
+) -> None:
+    plain = make_plan(toys.ToyMethod())
+    refined = replace(plain, refine=2)
+    alone = run(refined, Store(tmp_path / "alone"))
+    assert run(plain, store).status == "done"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("regbench.engine.sitting.train", None)  # whoever trains now fails
+        taken = run(refined, store)
+    assert (taken.status, taken.training, taken.run_id) == ("done", alone.training, alone.run_id)
+    assert taken.cost.parameters == alone.cost.parameters
+    folders = [s.folder(taken.task, taken.row, taken.run_id) for s in (store, Store(tmp_path / "alone"))]
+    assert folders[0].weights.read_bytes() == folders[1].weights.read_bytes()
+    assert folders[0].cases.read_text() == folders[1].cases.read_text()
+    assert "history.csv" in taken.files
+
+
 def test_a_refined_run_opened_again_refines(
     store: Store, toy_folder: Path, call_identity: Callable[[int], RunRecord]
 ) -> None:
