@@ -171,8 +171,8 @@ def _on_grid(path: Path, fixed: _FileGrid, moving: _FileGrid, grid: Grid) -> Fie
         return _from_file_grid(array, fixed, moving, grid)
     if shape == grid.shape:
         return _field(array, grid)
-    known = {fixed.grid.shape: "as the fixed scan's file", grid.shape: "the grid that is scored on"}
-    expected = " or ".join(f"{_times(one)}×3 ({said})" for one, said in known.items())
+    known = {fixed.grid.shape: "the fixed scan's file", grid.shape: "the grid that is scored on"}
+    expected = " or ".join(f"{_times(one)} ({said})" for one, said in known.items())
     raise DataError([f"{path} is a field on {_times(shape)} voxels; expected {expected}."])
 
 
