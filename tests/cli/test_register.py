@@ -242,3 +242,12 @@ def test_masks_come_from_files_or_from_the_source_of_the_run(
         lacking = register("--method", "middles", *words, *plugins, "-o", tmp_path / "none")
         assert lacking.exit_code == 2
         assert "--fixed-mask and --moving-mask" in lacking.stderr
+
+
+def test_refinement_alone_is_a_row_beside_the_unregistered_state(run: Call) -> None:
+    result = run("--method", "identity", "--refine", "1")
+    assert result.exit_code == 0, result.output
+    assert "1/2 identity\n" in result.stdout
+    assert "2/2 identity + refine\n" in result.stdout
+    board = [line.split("  ")[0].strip() for line in result.stdout.splitlines()]
+    assert {"Initial", "Initial + refine"} <= {line.strip(" │") for line in board}
