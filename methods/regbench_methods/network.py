@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from regbench.api import Shape
 from regbench.spatial import compose, warp
 from regbench_baselines.blocks import Conv3, FlowHead, crop_to, pad_to_multiple, recomputed
+from regbench_baselines.correlation import COUNT, correlation
 from regbench_baselines.window_attention import WindowAttention
 
 LEVELS = 4
@@ -35,6 +36,7 @@ class Design:
         finest: the finest level that has attention and a field of its own: 1 is full resolution, as the text has it; at
             2 the field of half the resolution is upsampled.
         checkpointing: recompute activations in the backward pass.
+        correlation: a level's field is made of the local correlation of both streams as well; not in the text.
     """
 
     channels: tuple[int, int, int, int] = (8, 16, 32, 64)
@@ -46,6 +48,7 @@ class Design:
     composition: bool = False
     finest: int = 1
     checkpointing: bool = False
+    correlation: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,7 @@ class Level(nn.Module):
     def __init__(self, channels: int, design: Design) -> None:
         super().__init__()
         self.images, self.masks, self.fusion = (CrossBlock(channels, design) for _ in range(3))
+        self.match = Match(channels) if design.correlation else None
         self.head = FlowHead(channels)
         self.checkpointing = design.checkpointing
 
@@ -153,8 +157,37 @@ class Level(nn.Module):
         mask = recomputed(self.checkpointing, self.masks, parts[2], parts[3])
         fused = recomputed(self.checkpointing, self.fusion, image, mask)
         fused = (fused + recomputed(self.checkpointing, self.fusion, mask, image)) / 2
-        field: Float[Tensor, "b 3 i j k"] = self.head(fused.movedim(-1, 1))
+        features = fused.movedim(-1, 1)
+        if self.match is not None:
+            features = recomputed(self.checkpointing, self.match, features, moving, fixed, moving_mask, fixed_mask)
+        field: Float[Tensor, "b 3 i j k"] = self.head(features)
         return field
+
+
+class Match(nn.Module):
+    """What attention without positions cannot say: where in the neighbourhood the other scan looks alike.
+
+    The local correlation of both streams (27 offsets each) joins the fused features through two convolutions.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(1, channels)
+        self.first, self.second = Conv3(channels + 2 * COUNT, channels), Conv3(channels, channels)
+
+    def forward(
+        self,
+        fused: Float[Tensor, "b c i j k"],
+        moving: Float[Tensor, "b c i j k"],
+        fixed: Float[Tensor, "b c i j k"],
+        moving_mask: Float[Tensor, "b c i j k"],
+        fixed_mask: Float[Tensor, "b c i j k"],
+    ) -> Float[Tensor, "b c i j k"]:
+        """The features that the field is made of."""
+        alike = [correlation(fixed, moving), correlation(fixed_mask, moving_mask)]
+        x = self.first(torch.cat([self.norm(fused), *alike], 1))
+        result: Tensor = self.second(F.leaky_relu(x, 0.2))
+        return F.leaky_relu(result, 0.2)
 
 
 class PrototypeContourNetwork(nn.Module):

@@ -44,6 +44,7 @@ class Ours(Trainable):
         one_hot: masks enter with a channel for each organ, not as label numbers.
         composition: compose the fields of the levels instead of adding them.
         finest: the finest level with attention and a field of its own: 1 is full resolution, as the text has it.
+        correlation: fields see the local correlation of the scans as well; not in the text, see `ours-plus`.
         checkpointing: recompute activations in the backward pass: less memory, more time, the same numbers.
         weights: a file of trained weights to start from.
     """
@@ -83,6 +84,7 @@ class Ours(Trainable):
     one_hot: bool = True
     composition: bool = False
     finest: Annotated[int, Field(ge=1, le=4)] = 1
+    correlation: bool = False
     checkpointing: bool = False
     weights: Path | None = None
 
@@ -101,6 +103,7 @@ class Ours(Trainable):
             one_hot=self.one_hot,
             composition=self.composition,
             finest=self.finest,
+            correlation=self.correlation,
             checkpointing=self.checkpointing,
         )
         network = PrototypeContourNetwork(setting.labels, design)

@@ -10,6 +10,7 @@ from regbench.api import Batch, Grid, Pair, Setting, Volume
 from regbench.errors import BadValueError
 from regbench_methods.network import CrossBlock, Design, PrototypeContourNetwork
 from regbench_methods.ours import Ours, window_for
+from regbench_methods.ours_plus import OursPlus
 
 SHAPE = (18, 16, 21)
 LABELS = (1, 2, 4)
@@ -59,7 +60,15 @@ def test_the_weights_are_those_of_section_4_2() -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"finest": 2}, {"composition": True}, {"one_hot": False}, {"shared_encoders": False}, {"checkpointing": True}],
+    [
+        {},
+        {"finest": 2},
+        {"composition": True},
+        {"one_hot": False},
+        {"shared_encoders": False},
+        {"checkpointing": True},
+        {"correlation": True},
+    ],
     ids=str,
 )
 def test_every_parameter_learns_and_the_field_has_the_scans_size(settings: dict[str, bool]) -> None:
@@ -80,10 +89,11 @@ def test_training_starts_at_the_identity() -> None:
     assert method.displacement(network(method), batch()).abs().max() < 1e-2
 
 
-def test_checkpointing_changes_nothing_but_memory() -> None:
+@pytest.mark.parametrize("kind", [Ours, OursPlus])
+def test_checkpointing_changes_nothing_but_memory(kind: type[Ours]) -> None:
     results = []
     for checkpointing in (False, True):
-        method = Ours(**SMALL, checkpointing=checkpointing)
+        method = kind(**SMALL, checkpointing=checkpointing)
         net = network(method)
         sum(method.losses(net, batch()).values()).backward()
         results.append([p.grad.clone() for p in net.parameters() if p.grad is not None])
@@ -129,3 +139,12 @@ def test_without_masks_it_says_what_to_do() -> None:
         method.network(Setting(SHAPE, (2.0, 2.0, 2.0)))
     with pytest.raises(BadValueError, match="--masks"):
         method.losses(network(method), replace(batch(), fixed_mask=None))
+
+
+def test_the_variant_with_correlation_has_every_part_of_the_plain_one() -> None:
+    plain, more = (dict(network(kind(**SMALL)).named_parameters()) for kind in (Ours, OursPlus))
+    assert {name: p.shape for name, p in plain.items()} == {
+        name: p.shape for name, p in more.items() if ".match." not in name
+    }
+    assert len(more) == len(plain) + 4 * 6
+    assert OursPlus().training("paper") == Ours().training("paper")

@@ -1,0 +1,32 @@
+"""The prototype and contour method with local correlation: a variant of `ours` that goes beyond the paper's text.
+
+Attention without positions (equation 2 of Xu et al., IPMI 2025) says what the other scan looks like around a voxel, but
+not where. Here each level's field is made of the local correlation of the image and the mask features as well, as in
+coarse-to-fine networks since PWC-Net (Sun et al., CVPR 2018). Losses, recipe and all else are those of `ours`.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from regbench.api import Card
+from regbench_methods.ours import Ours
+
+
+@dataclass(frozen=True, kw_only=True)
+class OursPlus(Ours):
+    """`ours` whose fields see the local correlation of the two scans."""
+
+    card: ClassVar[Card] = Card(
+        title="Ours+",
+        summary="Ours, with the local correlation of images and of masks at every level of the field.",
+        citation=Ours.card.citation,
+        origin="Not in the paper: `ours` with one part more.",
+        licence=Ours.card.licence,
+        differs=(
+            "At every level two convolutions join the fused features with the correlation at the 27 offsets of a "
+            "voxel's neighbourhood, of the image features and of the mask features.",
+            *Ours.card.differs,
+        ),
+    )
+
+    correlation: bool = True
