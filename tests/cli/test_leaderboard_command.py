@@ -10,11 +10,22 @@ from pathlib import Path
 import pytest
 
 
-def test_no_runs_are_no_error(call) -> None:
+def test_no_runs_are_no_error(call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("regbench_leaderboards.measured_runs", lambda: tmp_path)
     result = call("leaderboard")
     assert result.exit_code == 0
     assert "no runs" in result.stdout
     assert call("leaderboard", "--json").stdout == "[]\n"
+
+
+def test_where_nothing_was_run_the_boards_of_the_release_are_shown(call, run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("--method", "centroid", "--runs", "theirs").exit_code == 0
+    monkeypatch.setattr("regbench_leaderboards.measured_runs", lambda: Path("theirs"))
+    result = call("leaderboard")
+    assert "Centroid" in result.stdout
+    assert "came with regbench" in result.stderr
+    assert call("leaderboard", "--json").stdout == "[]\n"
+    assert "Centroid" not in call("leaderboard", "--runs", "elsewhere").stdout
 
 
 @pytest.fixture
