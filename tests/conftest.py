@@ -1,7 +1,9 @@
 """Fixtures that all rooms share."""
 
 import importlib.util
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -79,3 +81,11 @@ def toy_folder(tmp_path_factory: pytest.TempPathFactory, toy_task: Task, toy_pro
     folder = tmp_path_factory.mktemp("toy")
     toy_task.phantom(folder, cases=4, seed=0, shape=toy_protocol.grid.shape)
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c() -> Iterator[None]:
+    """Ctrl-C works in the tests although a job in the background, as a CI may be, is started with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
