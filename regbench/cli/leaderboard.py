@@ -46,7 +46,9 @@ def leaderboard(
     from regbench.leaderboard import Format, render, renderable
 
     form: Format | Literal["html"] = "json" if json else format_.value
-    made = read_boards(_filled(runs) if form == "table" else runs, task)
+    made = read_boards(runs, task)
+    if not made and form == "table" and runs == DEFAULT_RUNS:
+        made = _released(task)
     if not made and form == "table":
         typer.echo(f"There are no runs in '{runs}' yet; 'regbench run --task abdomen --method voxelmorph' makes some.")
         return
@@ -66,16 +68,15 @@ def leaderboard(
             err().print(f"Written to {out}.", markup=False)
 
 
-def _filled(runs: Path) -> Path:
-    """The folder of runs; where it holds none and is the usual one, that of the release."""
+def _released(task: "Sequence[str] | None") -> "list[Board]":
+    """The boards that came with regbench, for where nothing was run yet."""
     from regbench.cli.console import err
-    from regbench.results import Store
     from regbench_leaderboards import measured_runs
 
-    if runs != DEFAULT_RUNS or len(Store(runs).list()) or not len(Store(measured_runs()).list()):
-        return runs
-    err().print(f"There are no runs in '{runs}' yet; these came with regbench.", style="dim", markup=False)
-    return measured_runs()
+    made = read_boards(measured_runs(), task)
+    if made:
+        err().print(f"There are no runs in '{DEFAULT_RUNS}' yet; these came with regbench.", style="dim", markup=False)
+    return made
 
 
 def read_boards(runs: Path, task: "Sequence[str] | None") -> "list[Board]":
