@@ -65,7 +65,7 @@ def _said(
     sources: tuple[Path, Path, Path | None], found: Registration, registrar: Registrar, refine: int
 ) -> dict[str, Any]:
     presented, (before, after) = found.presented, found.similarity
-    grid, determinant = presented.pair.grid, found.determinant.data
+    grid, determinant = presented.pair.grid, found.registered_determinants
     return {
         "regbench": regbench.__version__,
         "fixed": sources[0].name,
@@ -79,6 +79,7 @@ def _said(
         "device": str(presented.pair.fixed.data.device),
         "intensity": registrar.preparation.intensity.model_dump(mode="json"),
         "grid": {"shape": list(grid.shape), "spacing_mm": [round(s, _DIGITS) for s in grid.spacing_mm]},
+        "registered_percent": round(100 * float(presented.covered.double().mean()), _DIGITS),
         "shift_mm": [round(s, _DIGITS) for s in presented.shift_mm.tolist()],
         "notes": list(presented.notes),
         "seconds": round(found.seconds, 3),

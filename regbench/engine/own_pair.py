@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
+from torch import Tensor
 
 from regbench.api import Field, Grid, Pair, Percentiles, Volume, Window
 from regbench.data.preprocess import to_unit
@@ -26,7 +27,7 @@ from regbench.engine.seeds import derive, own_randomness
 from regbench.errors import DataError
 from regbench.losses import lncc
 from regbench.metrics.overlap import dsc
-from regbench.spatial import warp
+from regbench.spatial import resample, warp
 
 _CPU = torch.device("cpu")
 _LITTLE = 0.5
@@ -92,11 +93,13 @@ class Presented:
     Attributes:
         pair: both scans on one grid.
         shift_mm: (3,) by which the moving scan was brought nearer, in RAS+.
+        covered: which voxels of the fixed scan lie in the field of view of that grid: the others are not registered.
         notes: what a user has to know about it.
     """
 
     pair: Pair
     shift_mm: Float[np.ndarray, " 3"]
+    covered: Bool[Tensor, "i j k"]
     notes: tuple[str, ...]
 
 
@@ -109,7 +112,7 @@ class Registration:
         moved: the moving scan, interpolated once.
         before: the moving scan by the affines alone.
         moved_labels: the moving scan's labels by the nearest voxel, or None.
-        determinant: det(I + ∇u).
+        determinant: det(I + ∇u); 1 far from what was registered, where the field has gone to zero.
         presented: the pair that the method saw.
         similarity: the mean squared local correlation on the method's grid, before and after.
         dice: label → Dice before and after, where both scans have it.
@@ -130,8 +133,13 @@ class Registration:
 
     @property
     def folding_percent(self) -> float:
-        """The share of the fixed scan's voxels at which the field folds."""
-        return 100 * float((self.determinant.data <= 0).double().mean())
+        """The share of the registered voxels at which the field folds."""
+        return 100 * float((self.registered_determinants <= 0).double().mean())
+
+    @property
+    def registered_determinants(self) -> Float[Tensor, " n"]:
+        """The determinants at the fixed scan's voxels that were registered."""
+        return self.determinant.data[self.presented.covered]
 
 
 def present(scans: OwnScans, preparation: Preparation, device: torch.device = _CPU) -> Presented:
@@ -168,10 +176,11 @@ def present(scans: OwnScans, preparation: Preparation, device: torch.device = _C
         moving_mask=mask(scans.moving_mask, lies, "moving"),
         labels=preparation.labels,
     )
-    return Presented(pair, shift_mm, tuple(_notes(fixed.grid, lies, grid, shift_mm)))
+    covered = resample(torch.ones(grid.shape, dtype=torch.uint8), grid, fixed.grid, "nearest").bool()
+    return Presented(pair, shift_mm, covered, tuple(_notes(fixed.grid, lies, covered, shift_mm)))
 
 
-def _notes(fixed: Grid, lies: Grid, grid: Grid, shift_mm: Float[np.ndarray, " 3"]) -> list[str]:
+def _notes(fixed: Grid, lies: Grid, covered: Bool[Tensor, "i j k"], shift_mm: Float[np.ndarray, " 3"]) -> list[str]:
     said = []
     if shift_mm.any():
         far = float(np.linalg.norm(shift_mm))
@@ -179,11 +188,10 @@ def _notes(fixed: Grid, lies: Grid, grid: Grid, shift_mm: Float[np.ndarray, " 3"
     seen = shared_share(fixed, lies)
     if seen < _LITTLE:
         said.append(f"The moving scan covers only {100 * seen:.0f} % of the fixed scan's field of view.")
-    covered = shared_share(fixed, grid)
-    if covered < 1:
+    if not covered.all():
         said.append(
-            f"The method's grid covers {100 * covered:.0f} % of the fixed scan's field of view; beyond it, its "
-            "outermost displacement goes on."
+            f"The method's grid covers {100 * float(covered.double().mean()):.0f} % of the fixed scan's field of view. "
+            "Nothing is registered beyond it: the displacement goes smoothly to zero there, and is not judged."
         )
     return said
 

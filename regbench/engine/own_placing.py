@@ -15,7 +15,7 @@ from torch import Tensor
 from regbench.api import Field, Grid, Volume
 from regbench.data.preprocess import resample_labels, resample_scan
 from regbench.engine.own_grid import same_directions
-from regbench.spatial import jacobian_determinant, resample, resample_displacement
+from regbench.spatial import faded, jacobian_determinant, resample, resample_displacement
 from regbench.spatial.warping import Mode, interpolate
 
 _SLAB_VOXELS = 2**20
@@ -74,7 +74,7 @@ def field_onto(field: Field, target: Grid, shift_mm: Float[np.ndarray, " 3"]) ->
         target: the fixed scan's own.
         shift_mm: by which the moving scan was brought nearer before it was registered.
     """
-    nearer = still(target, shift_mm).displacement
+    nearer, field = still(target, shift_mm).displacement, faded(field, target)
     whole = torch.empty(3, *target.shape)
     for planes, slab in slabs(target):
         whole[:, planes] = resample_displacement(field, slab).displacement + nearer[:, planes]

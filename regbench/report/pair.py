@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from regbench.api import Percentiles, Volume, Window
 from regbench.engine.own_pair import OwnScans, Registration
@@ -23,6 +24,7 @@ _THINNEST = 0.25  # of a panel's width: a thin stack of slices is still seen
 _GRID_LINES, _FIELDS = 30, 8
 _LOG2_RANGE = 1.5
 _CONTOURED = 12
+_MARGIN = 0.1  # of what was registered, shown on either side of it
 _ENDS = {"axial": ("R", "L", "A", "P"), "coronal": ("R", "L", "S", "I"), "sagittal": ("A", "P", "S", "I")}
 # Okabe and Ito's colours, which the colour-blind tell apart.
 _COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#D55E00", "#CC79A7", "#0072B2")
@@ -44,7 +46,9 @@ class _Shown:
 def pair_picture(scans: OwnScans, found: Registration, intensity: Window | Percentiles, title: str) -> bytes:
     """A PNG: one row a plane, one column each for fixed, moving, moved, checkerboard, deformed grid and Jacobian.
 
-    Contours of the labels are drawn where both scans have some: the fixed ones solid, the others dashed.
+    Contours of the labels are drawn where both scans have some: the fixed ones solid, the others dashed. Where the
+    method's grid does not cover the fixed scan, a dotted line says how far it reaches, and only its neighbourhood is
+    shown: beyond it nothing was registered.
 
     Args:
         scans: as they were stored.
@@ -54,18 +58,19 @@ def pair_picture(scans: OwnScans, found: Registration, intensity: Window | Perce
     """
     shown = _shown(scans, found, intensity)
     planes = _planes(scans.fixed, scans.fixed_labels, shown.fixed)
-    heights = [_height(plane, scans.fixed) for plane in planes]
+    heights = [_height(plane, found.presented.covered) for plane in planes]
     made = Figure(figsize=(_PANEL_IN * len(_COLUMNS) + 0.6, _PANEL_IN * sum(heights) + 1.0), layout="constrained")
     FigureCanvasAgg(made)
     grid = made.subplots(len(planes), len(_COLUMNS), squeeze=False, height_ratios=heights)
     for row, plane in zip(grid, planes, strict=True):
         for axes, (_, draw) in zip(row, _COLUMNS, strict=True):
-            _prepare(axes, plane, scans.fixed)
             draw(axes, plane, shown)
+            _prepare(axes, plane, found.presented.covered)
         _sides(row[0], plane)
     for axes, (name, _) in zip(grid[0], _COLUMNS, strict=True):
         axes.set_title(name, fontsize=8)
-    made.suptitle(title, fontsize=9)
+    everything = bool(found.presented.covered.all())
+    made.suptitle(title if everything else f"{title} (dotted: what was registered)", fontsize=9)
     _key(made, grid[:, -1])
     png = BytesIO()
     made.savefig(png, format="png", dpi=_DPI, metadata={"Software": None})
@@ -108,20 +113,34 @@ def _unit(values: Float[np.ndarray, "*shape"], limits: Limits) -> Float[np.ndarr
     return unit
 
 
-def _height(plane: Plane, fixed: Volume) -> float:
-    width, height = (fixed.grid.shape[a] * s for a, s in zip(plane.axes, plane.spacing_mm, strict=True))
-    return float(np.clip(height / width, _THINNEST, 2.0))
+def _height(plane: Plane, covered: Bool[Tensor, "i j k"]) -> float:
+    (left, right), (low, high) = _view(plane, covered)
+    return float(np.clip((high - low) / (right - left), _THINNEST, 2.0))
 
 
-def _prepare(axes: Axes, plane: Plane, fixed: Volume) -> None:
+def _view(plane: Plane, covered: Bool[Tensor, "i j k"]) -> tuple[Limits, Limits]:
+    """What a panel shows, in millimetres along both axes: what was registered, and a margin around it."""
+    limits = []
+    for axis, spacing in zip(plane.axes, plane.spacing_mm, strict=True):
+        there = covered.any(dim=tuple(other for other in range(3) if other != axis)).nonzero()
+        first, last = (int(there.min()), int(there.max())) if len(there) else (0, covered.shape[axis] - 1)
+        margin = _MARGIN * (last - first + 1)
+        limits.append((max(-0.5, first - margin) * spacing, min(covered.shape[axis] - 0.5, last + margin) * spacing))
+    return limits[0], limits[1]
+
+
+def _prepare(axes: Axes, plane: Plane, covered: Bool[Tensor, "i j k"]) -> None:
     """Millimetres, the patient's right on the left, or the front where the plane has no right."""
-    (right, up), (columns, rows) = plane.spacing_mm, (fixed.grid.shape[a] for a in plane.axes)
-    axes.set_xlim((columns - 0.5) * right, -0.5 * right)
-    axes.set_ylim(-0.5 * up, (rows - 0.5) * up)
+    (left, right), (low, high) = _view(plane, covered)
+    cut = plane.cut(covered.numpy())
+    if not cut.all() and min(cut.shape) > 1:
+        x, y = (np.arange(n) * s for n, s in zip(cut.shape[::-1], plane.spacing_mm, strict=True))
+        axes.contour(x, y, cut, levels=[0.5], colors=["#999999"], linewidths=0.9, linestyles="dotted")
+    axes.set_xlim(right, left)
+    axes.set_ylim(low, high)
     axes.set_aspect("equal")
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_facecolor("black")
     for spine in axes.spines.values():
         spine.set_color("#999999")
         spine.set_linewidth(0.5)
@@ -137,6 +156,7 @@ def _show(
 ) -> None:
     (right, up), (rows, columns) = plane.spacing_mm, cut.shape
     extent = (-right / 2, (columns - 0.5) * right, -up / 2, (rows - 0.5) * up)
+    axes.set_facecolor("black")
     axes.imshow(cut, cmap=colours, vmin=low, vmax=high, origin="lower", interpolation="none", extent=extent)
 
 
@@ -182,12 +202,11 @@ def _checkerboard(axes: Axes, plane: Plane, shown: _Shown) -> None:
 
 def _grid(axes: Axes, plane: Plane, shown: _Shown) -> None:
     """A regular grid carried along by the field; what leaves the plane is not seen."""
-    axes.set_facecolor("white")
     u = [plane.cut(shown.found.field.displacement[a].numpy()) - shown.shift_voxels[a] for a in plane.axes]
     rows, columns = u[0].shape
     x = (np.arange(columns)[None, :] + u[0]) * plane.spacing_mm[0]
     y = (np.arange(rows)[:, None] + u[1]) * plane.spacing_mm[1]
-    step_mm = max(columns * plane.spacing_mm[0], rows * plane.spacing_mm[1]) / _GRID_LINES
+    step_mm = max(high - low for low, high in _view(plane, shown.found.presented.covered)) / _GRID_LINES
     along, across = (max(1, round(step_mm / spacing)) for spacing in plane.spacing_mm)
     lines = [np.stack([x[n], y[n]], 1) for n in range(0, rows, across)]
     lines += [np.stack([x[:, n], y[:, n]], 1) for n in range(0, columns, along)]
@@ -209,7 +228,7 @@ _COLUMNS: Sequence[tuple[str, Callable[[Axes, Plane, _Shown], None]]] = (
     ("moved", _moved),
     ("fixed and moved", _checkerboard),
     ("deformed grid", _grid),
-    ("Jacobian, folds black", _jacobian),
+    ("volume change, folds black", _jacobian),
 )
 
 

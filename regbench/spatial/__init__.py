@@ -3,6 +3,7 @@
 Tensors on any device; float32 or float64 in, the same out; never less than float32, whatever autocast says.
 """
 
+from regbench.spatial.continuation import faded
 from regbench.spatial.fields import compose, integrate, invert, resize_displacement
 from regbench.spatial.jacobian import jacobian_determinant
 from regbench.spatial.resampling import resample, resample_displacement
@@ -10,6 +11,7 @@ from regbench.spatial.warping import sample, warp, warp_labels
 
 __all__ = [
     "compose",
+    "faded",
     "integrate",
     "invert",
     "jacobian_determinant",

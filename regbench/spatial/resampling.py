@@ -9,6 +9,7 @@ from torch import Tensor
 
 from regbench.api import Field, Grid
 from regbench.errors import BadValueError
+from regbench.spatial.continuation import faded
 from regbench.spatial.precision import at_least_float32
 from regbench.spatial.warping import Mode, interpolate
 
@@ -44,12 +45,13 @@ def resample(
 def resample_displacement(field: Field, target: Grid) -> Field:
     """The same physical displacement on another grid, in voxels of that grid.
 
-    Beyond the field's own grid its outermost displacement goes on, so that no fold arises at its border.
+    Beyond the field's own grid it goes smoothly to zero; see `regbench.spatial.faded`.
 
     Args:
         field: the displacement and its grid.
         target: the new grid.
     """
+    field = faded(field, target)
     (u,) = at_least_float32(field.displacement)
     points, _ = _points(field.grid, target, u)
     values = interpolate(u[None], points[None], relative=False)[0]
