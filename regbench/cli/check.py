@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from regbench.cli.run import PluginOption
+from regbench.cli.options import PluginOption
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from regbench.cli.run import DEFAULT_RUNS, PluginOption, RunsOption
+from regbench.cli.options import DEFAULT_RUNS, PluginOption, RunsOption
 
 
 def cite(

@@ -5,9 +5,11 @@ from typing import Annotated
 
 import typer
 
-from regbench.cli.run import PluginOption
+from regbench.cli.options import PluginOption
 
-data = typer.Typer(help="Check real scans, prepare them, or write a phantom cohort.", no_args_is_help=True)
+data = typer.Typer(
+    help="Check real scans, prepare them, write a phantom cohort, or clean the cache.", no_args_is_help=True
+)
 
 TaskArgument = Annotated[str, typer.Argument(metavar="TASK")]
 DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="The folder of the scans.")]
@@ -75,3 +77,33 @@ def write_phantom(
     with replacing_folder(out) as temporary:
         found.phantom(temporary, cases=cases, seed=seed, shape=shape)
     typer.echo(f"{cases} synthetic patients are in {out}.")
+
+
+@data.command("clean")
+def clean_cache(
+    older_than: Annotated[
+        float, typer.Option("--older-than", metavar="DAYS", min=0, help="Only what was not used for so long.")
+    ] = 30.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+) -> None:
+    """Remove prepared scans, phantoms and masks from the cache that were not used for long; runs are not touched.
+
+    What is removed is made again when it is needed. What was used within the last hour, or is locked, stays.
+    """
+    from regbench.data import cache_folder
+    from regbench.results.caching import cache_entries, remove_entry
+
+    cache = cache_folder()
+    entries = cache_entries(cache)
+    chosen = [entry for entry in entries if not entry.held and entry.unused_days >= older_than]
+    removed = [entry for entry in chosen if dry_run or remove_entry(entry)]
+    verb = "would go" if dry_run else "removed"
+    for entry in removed:
+        place = entry.path.relative_to(cache)
+        typer.echo(f"{verb}: {_size(entry.bytes)}, not used for {entry.unused_days:.0f} days: {place}")
+    gone, total = (sum(entry.bytes for entry in some) for some in (removed, entries))
+    typer.echo(f"{verb}: {_size(gone)} of the {_size(total)} in {cache}.")
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**20:.1f} MiB"

@@ -4,8 +4,7 @@ import json as jsonlib
 
 import typer
 
-from regbench.cli.plugins import JsonOption
-from regbench.cli.run import DEFAULT_RUNS, PluginOption, RunsOption
+from regbench.cli.options import DEFAULT_RUNS, JsonOption, PluginOption, RunsOption
 
 
 def doctor(

@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 
 from regbench.cli.choices import PresetChoice
-from regbench.cli.run import DEFAULT_RUNS, PluginOption, RunsOption
-from regbench.cli.verify import DeviceOption
+from regbench.cli.options import DEFAULT_RUNS, DeviceOption, PluginOption, ProtocolOption, RunsOption, ScansOption
 
 
 def evaluate(
@@ -21,12 +20,8 @@ def evaluate(
         ),
     ],
     name: Annotated[str, typer.Option("--name", metavar="NAME", help="The row's name on the board.")],
-    data: Annotated[
-        Path | None, typer.Option("--data", metavar="DIR", help="The real scans. Without it: the phantom cohort.")
-    ] = None,
-    protocol: Annotated[
-        str | None, typer.Option("--protocol", metavar="NAME", help="See 'regbench show task NAME'.")
-    ] = None,
+    data: ScansOption = None,
+    protocol: ProtocolOption = None,
     preset: Annotated[
         PresetChoice,
         typer.Option("--preset", help="The grid that is scored on: quick is a small one."),

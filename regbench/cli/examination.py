@@ -6,7 +6,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Literal
@@ -20,6 +20,7 @@ from regbench.cli.console import out
 from regbench.data import cache_folder
 from regbench.registry import GROUPS, Registry
 from regbench.results import Store
+from regbench.results.caching import cache_entries
 
 _LITTLE_ROOM_GIB = 5.0
 _GIB = 1024**3
@@ -54,7 +55,7 @@ def examine(runs: Path, files: Sequence[Path] = ()) -> list[Finding]:
         _device(),
         _processor(),
         *_plugins(Registry(files)),
-        _folder("cache", cache_folder()),
+        _cache(cache_folder()),
         _folder("runs", runs),
         _records(Store(runs)),
     ]
@@ -114,6 +115,16 @@ def _folder(what: str, path: Path) -> Finding:
         return Finding(f"folder: {what}", "bad", f"{path} cannot be written: {error.strerror}.")
     room = f"{path}, {free:.0f} GiB free"
     return Finding(f"folder: {what}", "note" if free < _LITTLE_ROOM_GIB else "good", room)
+
+
+def _cache(path: Path) -> Finding:
+    found = _folder("cache", path)
+    entries = cache_entries(path)
+    if found.state == "bad" or not entries:
+        return found
+    size = sum(entry.bytes for entry in entries) / _GIB
+    said = f"{found.said}; {size:.1f} GiB in {len(entries)} folders ('regbench data clean' removes what is not used)"
+    return replace(found, said=said)
 
 
 def _records(store: Store) -> Finding:

@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 
 from regbench.cli.choices import LayoutChoice
-from regbench.cli.run import DEFAULT_RUNS, PluginOption, RunsOption
-from regbench.cli.verify import DeviceOption, RunArgument, ScansOption
+from regbench.cli.options import DEFAULT_RUNS, DeviceOption, PluginOption, RunArgument, RunScansOption, RunsOption
 
 
 def export(
@@ -17,7 +16,7 @@ def export(
         typer.Option("--to", help="l2r: a Learn2Reg submission, in voxels. itk: for ITK, ANTs and 3D Slicer, in mm."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="A new folder.")],
-    data: ScansOption = None,
+    data: RunScansOption = None,
     device: DeviceOption = "cpu",
     runs: RunsOption = DEFAULT_RUNS,
     plugin: PluginOption = None,

@@ -2,15 +2,16 @@
 
 import dataclasses
 import inspect
+import json
 from typing import Any
 
 from pydantic_core import to_jsonable_python
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from regbench.api import Preset, Protocol, Task, Trainable
 from regbench.cli.console import out
+from regbench.engine.plan import flat_recipe
 from regbench.registry import Kind, Registry, fields
 
 _FACTS = {
@@ -96,66 +97,72 @@ def print_facts(found: dict[str, Any]) -> None:
         if card[head]:
             console.print(Text(f"{head.replace('_', ' ')}: ", "bold") + Text(card[head]))
     for name, value in found["properties"].items():
-        console.print(Text(f"{name.replace('_', ' ')}: ", "bold") + Text(_plain(value)))
+        what = "looks at masks" if name == "masks" else name.replace("_", " ")
+        console.print(Text(f"{what}: ", "bold") + Text(_plain(value)))
     _print_list("Differs", card["differs"])
-    _print_fields(found["fields"])
+    _print_fields(found["kind"], found["fields"])
     for protocol in found.get("protocols", []):
         _print_protocol(protocol)
     _print_recipes(found.get("recipes", {}))
     if card["citation"]:
-        console.print(Text("\nCitation", "bold"), Text(card["citation"], "dim"), sep="\n")
+        console.print(Text("\nCitation", "bold"))
+        console.print(Text(card["citation"], "dim"), soft_wrap=True)
 
 
-def _print_fields(found: list[dict[str, Any]]) -> None:
-    if not found:
-        return
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    table.add_column("Field", no_wrap=True)
-    table.add_column("Default", max_width=24)
-    table.add_column("Meaning")
-    table.add_column("Type", style="dim", max_width=24)
+def _print_fields(kind: Kind, found: list[dict[str, Any]]) -> None:
+    if found:
+        owner = "" if kind == "method" else f"{kind}."
+        how = "" if kind == "metric" else f" (set by --set {owner}NAME=VALUE)"
+        out().print(Text("\nFields", "bold") + Text(how, "dim"))
     for field in found:
-        table.add_row(field["name"], Text(_plain(field["default"])), Text(field["meaning"]), Text(field["type"]))
-    out().print("", table)
+        head = Text(f"{field['name']} = {_plain(field['default'])}", "cyan") + Text(f"  ({field['type']})", "dim")
+        _print_indented(head)
+        if field["meaning"]:
+            _print_indented(Text(field["meaning"]), 6)
 
 
 def _print_protocol(protocol: dict[str, Any]) -> None:
     console = out()
     grid, quick = ("×".join(str(n) for n in protocol[key]) for key in ("grid", "quick_grid"))
     console.print(Text(f"\nProtocol {protocol['name']}", "bold") + Text(f", revision {protocol['revision']}", "dim"))
-    console.print(Padding(Text(protocol["title"]), (0, 0, 0, 2)))
+    _print_indented(Text(protocol["title"]))
     line = (
         f"{protocol['training_pairs']} training pairs, {protocol['test_pairs']} test pairs, "
         f"{len(protocol['labels'])} structures, {grid} voxels (quick: {quick})"
     )
-    console.print(Padding(Text(line), (0, 0, 0, 2)))
+    _print_indented(Text(line))
     _print_list("", protocol["notes"])
 
 
 def _print_recipes(recipes: dict[str, Any]) -> None:
     for preset, recipe in recipes.items():
-        flat = {**{k: v for k, v in recipe.items() if k != "optimisation"}, **recipe["optimisation"]}
-        words = ", ".join(f"{key} {_plain(value)}" for key, value in flat.items())
-        out().print(Text(f"\nRecipe of the preset {preset}", "bold"), Padding(Text(words), (0, 0, 0, 2)), sep="\n")
+        words = ", ".join(f"{name} {_plain(value)}" for name, value in flat_recipe(recipe).items())
+        how = Text(" (set by --set recipe.NAME=VALUE)", "dim")
+        out().print(Text(f"\nRecipe of the preset {preset}", "bold") + how)
+        _print_indented(Text(words))
 
 
 def _print_list(title: str, items: Any) -> None:
     if items and title:
         out().print(Text(title, "bold"))
     for item in items:
-        out().print(Padding(Text(f"- {item}", "dim"), (0, 0, 0, 2)))
+        _print_indented(Text(f"- {item}", "dim"))
+
+
+def _print_indented(text: Text, columns: int = 2) -> None:
+    out().print(Padding(text, (0, 0, 0, columns), expand=False))
 
 
 def _plain(value: Any) -> str:
     """A value as `--set` would take it.
 
-    >>> _plain(True), _plain([16, 32]), _plain({"a": 1}), _plain("")
-    ('true', '16x32', 'a 1', '""')
+    >>> _plain(True), _plain(None), _plain([16, 32]), _plain({"a": 1}), _plain("")
+    ('true', 'none', '16x32', '{"a": 1}', '""')
     """
-    if isinstance(value, bool):
+    if value is None or isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):
         return "x".join(str(part) for part in value)
     if isinstance(value, dict):
-        return ", ".join(f"{key} {part}" for key, part in value.items())
+        return json.dumps(value)
     return '""' if value == "" else str(value)

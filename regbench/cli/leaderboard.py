@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from regbench.cli.choices import FormatChoice, RankingChoice
-from regbench.cli.run import DEFAULT_RUNS, PluginOption, RunsOption
+from regbench.cli.options import DEFAULT_RUNS, PluginOption, RunsOption
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from regbench.cli.choices import PresetChoice
-from regbench.cli.plugins import JsonOption
-from regbench.cli.run import PluginOption
+from regbench.cli.options import DeviceOption, JsonOption, PluginOption, ProtocolOption, ScansOption
 
 if TYPE_CHECKING:
     from regbench.cli.masking import Masked
@@ -17,23 +16,18 @@ masks = typer.Typer(help="Make the masks of a source ahead of a run, or score th
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A mask source; see 'regbench list masks'.")]
 TaskOption = Annotated[str, typer.Option("--task", metavar="NAME", help="Whose scans.")]
-DataOption = Annotated[
-    Path | None, typer.Option("--data", metavar="DIR", help="The real scans. Without it: the phantom cohort.")
-]
-ProtocolOption = Annotated[str | None, typer.Option("--protocol", metavar="NAME", help="See 'regbench show task'.")]
 PresetOption = Annotated[PresetChoice, typer.Option("--preset", help="quick: a small grid. paper: the protocol's own.")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="masks.NAME, a field of the source; task.grid=96x80x128."),
 ]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 
 
 @masks.command("make")
 def make_masks(
     name: NameArgument,
     task: TaskOption,
-    data: DataOption = None,
+    data: ScansOption = None,
     protocol: ProtocolOption = None,
     preset: PresetOption = PresetChoice.quick,
     set_: SetOption = None,
@@ -59,7 +53,7 @@ def make_masks(
 def score_masks(
     name: NameArgument,
     task: TaskOption,
-    data: DataOption = None,
+    data: ScansOption = None,
     protocol: ProtocolOption = None,
     preset: PresetOption = PresetChoice.quick,
     set_: SetOption = None,
@@ -72,7 +66,7 @@ def score_masks(
     A method that looks at masks at test has to be read beside it.
     """
     from regbench.cli.masking import as_json, print_scores
-    from regbench.masks.alone import masks_alone
+    from regbench.engine.alone import masks_alone
 
     made = _masked(name, task, data, protocol, preset, set_, device, plugin)
     scores = masks_alone(made.cohort)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from regbench.cli.run import DEFAULT_RUNS, RunsOption
+from regbench.cli.options import DEFAULT_RUNS, RunsOption
 
 
 def merge(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from regbench.cli.choices import KindChoice
-from regbench.cli.run import PluginOption
+from regbench.cli.options import JsonOption, PluginOption
 
 if TYPE_CHECKING:
     from regbench.registry import Kind, Registry
@@ -17,7 +17,6 @@ _KINDS: "dict[KindChoice, Kind]" = {
     KindChoice.metrics: "metric",
     KindChoice.masks: "masks",
 }
-JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 show = typer.Typer(help="Show one plugin in full: its card and its fields.", no_args_is_help=True)
 

@@ -93,7 +93,8 @@ class BarProgress:
         """Show a bar."""
         if not self._open:
             self._bars.start()
-        self._open.append((self._bars.add_task(_VERBS[phase], total=total, words=""), unit, total))
+        within = "  " * len(self._open)
+        self._open.append((self._bars.add_task(within + _VERBS[phase], total=total, words=""), unit, total))
 
     def advanced(self, tick: Tick) -> None:
         """Move the innermost bar."""
@@ -134,8 +135,9 @@ class LineProgress:
         self._open: list[_Phase] = []
 
     def started(self, phase: Phase, total: float | None, unit: str) -> None:
-        """Say what begins."""
-        self._open.append(_Phase(_VERBS[phase], unit, total))
+        """Say what begins, and within what: a mask source may train, too."""
+        name = ", ".join([*(outer.name for outer in self._open[-1:]), _VERBS[phase]])
+        self._open.append(_Phase(name, unit, total))
 
     def advanced(self, tick: Tick) -> None:
         """Say how far it has come, if that is news."""

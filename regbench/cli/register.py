@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from regbench.cli.run import DEFAULT_RUNS, PluginOption, RunsOption
+from regbench.cli.options import DEFAULT_RUNS, PluginOption, RunsOption
 
 _MASKS, _SCORED = "for methods that look at masks", "to warp and to score with"
 

@@ -7,7 +7,7 @@ import typer
 
 from regbench.cli.choices import RankingChoice
 from regbench.cli.leaderboard import PublishedOption, RankingOption, TaskOption, read_boards
-from regbench.cli.run import DEFAULT_RUNS, PluginOption, RunsOption
+from regbench.cli.options import DEFAULT_RUNS, PluginOption, RunsOption
 
 
 def report(

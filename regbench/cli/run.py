@@ -1,17 +1,11 @@
 """`regbench run`: train, evaluate, record, and print the board."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from regbench.cli.choices import PresetChoice
-
-RunsOption = Annotated[Path, typer.Option("--runs", metavar="DIR", help="The folder of all runs.")]
-PluginOption = Annotated[
-    list[Path] | None, typer.Option("--plugin", metavar="FILE", help="A Python file with plugins; may be repeated.")
-]
-DEFAULT_RUNS = Path("runs")
+from regbench.cli.options import DEFAULT_RUNS, DeviceOption, PluginOption, ProtocolOption, RunsOption
 
 
 def run(
@@ -29,9 +23,7 @@ def run(
         list[str] | None,
         typer.Option("--data", metavar="[TASK=]DIR", help="The real scans. Without it: the phantom cohort."),
     ] = None,
-    protocol: Annotated[
-        str | None, typer.Option("--protocol", metavar="NAME", help="See 'regbench show task NAME'.")
-    ] = None,
+    protocol: ProtocolOption = None,
     preset: Annotated[
         PresetChoice, typer.Option("--preset", help="quick: minutes on a CPU, a small grid. paper: as published.")
     ] = PresetChoice.quick,
@@ -54,7 +46,7 @@ def run(
             help="A method's field; or task.NAME, masks.NAME, recipe.NAME. task.grid=96x80x128 sets the grid.",
         ),
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: DeviceOption = "auto",
     runs: RunsOption = DEFAULT_RUNS,
     save_fields: Annotated[bool, typer.Option("--save-fields", help="Keep the displacement fields.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Run again what is done.")] = False,

@@ -1,24 +1,24 @@
 """`regbench verify`: is a run's record what comes out now?"""
 
 import json as jsonlib
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from regbench.cli.plugins import JsonOption
-from regbench.cli.run import DEFAULT_RUNS, PluginOption, RunsOption
-
-RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's id (or how it begins) or its folder.")]
-ScansOption = Annotated[
-    Path | None, typer.Option("--data", metavar="DIR", help="The real scans of the run. Phantoms are made again.")
-]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+from regbench.cli.options import (
+    DEFAULT_RUNS,
+    DeviceOption,
+    JsonOption,
+    PluginOption,
+    RunArgument,
+    RunScansOption,
+    RunsOption,
+)
 
 
 def verify(
     run: RunArgument,
-    data: ScansOption = None,
+    data: RunScansOption = None,
     register: Annotated[
         bool, typer.Option("--register", help="Register again even where the run's fields are kept.")
     ] = False,

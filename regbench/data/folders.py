@@ -1,6 +1,7 @@
 """Where what can be made again is kept."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -10,3 +11,9 @@ def cache_folder() -> Path:
     """The folder of everything that is made once and used again: REGBENCH_CACHE if set, else the user's cache."""
     chosen = os.environ.get("REGBENCH_CACHE")
     return Path(chosen) if chosen else user_cache_path("regbench")
+
+
+def note_use(entry: Path) -> None:
+    """Set the time of a folder of the cache, by which is known what was not used for long."""
+    with suppress(OSError):  # a cache may be somebody else's, to be read only
+        os.utime(entry)

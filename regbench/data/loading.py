@@ -13,7 +13,7 @@ from regbench.data.atomic import remove_folder, replacing_folder
 from regbench.data.checking import check, found_scans, missing_scans
 from regbench.data.cohort import Cohort, Points
 from regbench.data.fingerprints import fingerprint
-from regbench.data.folders import cache_folder
+from regbench.data.folders import cache_folder, note_use
 from regbench.data.landmarks import read_landmarks
 from regbench.data.nifti import read_volume
 from regbench.data.parallel import every
@@ -96,6 +96,7 @@ def prepare(
         raise DataError(check(task, folder, protocol) or error.faults) from error
     entry = (cache or cache_folder()) / "cohorts" / f"{_entry_name(protocol)}-{_key(protocol, digest)}"
     if entry.is_dir():
+        note_use(entry)
         return entry
     faults = check(task, folder, protocol)
     if faults:

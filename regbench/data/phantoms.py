@@ -7,7 +7,8 @@ from pathlib import Path
 
 from regbench.api import Shape, Task
 from regbench.data.atomic import remove_folder, replacing_folder, write_text
-from regbench.data.folders import cache_folder
+from regbench.data.folders import cache_folder, note_use
+from regbench.registry import changed
 
 _LIST = "files.json"
 
@@ -30,7 +31,7 @@ def phantom_folder(
     Raises:
         StorageError: where it cannot be written.
     """
-    what = [task_name, list(shape), cases, seed, _code(type(task))]
+    what = [task_name, list(shape), cases, seed, _code(type(task)), *changed(task).items()]
     key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
     entry = (cache or cache_folder()) / "phantoms" / f"{task_name}-{cases}x{'x'.join(map(str, shape))}-{seed}-{key}"
     if entry.is_dir() and not _whole(entry):
@@ -39,6 +40,7 @@ def phantom_folder(
         with replacing_folder(entry) as temporary:
             task.phantom(temporary / "scans", cases=cases, seed=seed, shape=shape)
             write_text(temporary / _LIST, json.dumps(_sizes(temporary / "scans"), indent=1))
+    note_use(entry)
     return entry / "scans"
 
 

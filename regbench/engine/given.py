@@ -10,7 +10,8 @@ from regbench.api import Card, Field, Method, Pair, PairId
 from regbench.data import load_cohort, write_field
 from regbench.data.atomic import remove_folder, storage_errors
 from regbench.data.learn2reg import FieldFolder, submission_name
-from regbench.engine.identity import digest, pairs_digest
+from regbench.engine.identity import digest, pairs_digest, task_settings
+from regbench.engine.outside import keep_places
 from regbench.engine.plan import Chosen, Plan
 from regbench.engine.progress import Progress, Silent
 from regbench.engine.records import new_record, now
@@ -94,6 +95,7 @@ def evaluate_fields(
 def _scored(
     plan: Plan, source: FieldFolder, folder: RunFolder, record: RunRecord, progress: Progress, begun: float
 ) -> RunRecord:
+    keep_places(plan, folder)
     folder.save(record)
     pairs = list(plan.protocol.test_pairs)
     prepared = time.perf_counter()
@@ -132,7 +134,8 @@ def _run_id(plan: Plan, data: str) -> str:
     protocol = plan.protocol.model_dump(mode="json", exclude=_ONLY_SAID)
     plugin = plan.method.plugin
     what = [FIELDS, plan.task_name, plan.data, data, protocol, pairs_digest(plan.protocol), plugin.name, plugin.version]
-    return digest(what)[:_LENGTH]
+    settings = task_settings(plan.task)
+    return digest([*what, settings] if settings else what)[:_LENGTH]
 
 
 def _lacks(record: RunRecord, plan: Plan, folder: RunFolder) -> bool:

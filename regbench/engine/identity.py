@@ -2,19 +2,18 @@
 
 import hashlib
 import json
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from pydantic_core import to_jsonable_python
 
 import regbench
-from regbench.api import MaskSource, Method, Protocol
+from regbench.api import MaskSource, Method, Protocol, Task
 from regbench.data import fingerprint
 from regbench.engine.plan import Chosen, Plan
 from regbench.engine.refinement import REVISION
 from regbench.engine.source import source_digest
-from regbench.registry import configuration
+from regbench.registry import changed, configuration
 
 _VERSION = 1
 _ONLY_SAID = {"title", "notes", "quick_shape"}
@@ -75,6 +74,7 @@ def run_id(plan: Plan, data: str) -> str:
             "device": plan.device.type,
             "precision": plan.precision,
             **({"refine": [plan.refine, REVISION]} if plan.refine else {}),
+            **({"settings": settings} if (settings := task_settings(plan.task)) else {}),
         }
     )[:_LENGTH]
 
@@ -91,12 +91,18 @@ def plugin_identity(chosen: Chosen[Any]) -> dict[str, Any]:
     }
 
 
-def _by_content(instance: Method | MaskSource) -> dict[str, Any]:
+def task_settings(task: Task) -> dict[str, Any]:
+    """The fields of a task that differ from their defaults; of a path, what lies there."""
+    values = _by_content(task)
+    return {name: values[name] for name in changed(task)}
+
+
+def _by_content(instance: Method | MaskSource | Task) -> dict[str, Any]:
     values = configuration(instance)
-    for field in fields(instance):  # type: ignore[arg-type]
-        value = getattr(instance, field.name)
+    for name in values:
+        value = getattr(instance, name)
         if isinstance(value, Path):
-            values[field.name] = content_digest(value)
+            values[name] = content_digest(value)
     return values
 
 

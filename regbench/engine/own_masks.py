@@ -6,6 +6,7 @@ from pathlib import Path
 from regbench.api import MaskSource, Volume
 from regbench.data import cache_folder
 from regbench.engine.masks import mask_request, masks_key
+from regbench.engine.outside import placed
 from regbench.engine.own_pair import Presented
 from regbench.engine.plan import Chosen
 from regbench.engine.progress import Progress
@@ -47,7 +48,8 @@ def with_source_masks(
             f"The run {reopened.record.run_id} {why}; give label maps with --fixed-mask and --moving-mask."
         )
     plugin = registry.plugin("masks", said.name)
-    source: MaskSource = configure(plugin.load(), said.configuration)
+    kind = plugin.load()
+    source: MaskSource = configure(kind, placed("masks", kind, said.configuration, reopened.folder))
     cohort, modality = reopened.cohort, reopened.task.modality
     workspace = (cache or cache_folder()) / "masks" / masks_key(cohort, Chosen(plugin, source)) / "workspace"
     request = mask_request(cohort, source, modality, workspace, progress)

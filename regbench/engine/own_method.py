@@ -11,6 +11,7 @@ from regbench.api import Method, Pair, Protocol, Shape, Trainable
 from regbench.engine.checkpoint import load_weights
 from regbench.engine.evaluation import Register
 from regbench.engine.given import FIELDS
+from regbench.engine.outside import placed
 from regbench.engine.own_pair import OwnScans, Preparation
 from regbench.engine.own_placing import numbers_in
 from regbench.engine.refinement import refining
@@ -108,7 +109,8 @@ def registrar_of_run(folder: RunFolder, record: RunRecord, registry: Registry, d
             f"{plugin.distribution}."
         )
     make: Callable[..., Method] = configure
-    method = make(plugin.load(), said.configuration)
+    kind = plugin.load()
+    method = make(kind, placed("method", kind, said.configuration, folder))
     protocol = record.protocol
     register = method.register
     if isinstance(method, Trainable):

@@ -9,7 +9,7 @@ from typing import Any, Generic, Literal, TypeVar
 import torch
 
 from regbench.api import MaskSource, Method, Metric, Preset, Protocol, Recipe, Task, Trainable
-from regbench.registry import Plugin, configuration, configure
+from regbench.registry import Plugin, changed, configuration
 
 T = TypeVar("T", bound=Method | MaskSource)
 Precision = Literal["float32", "bfloat16"]
@@ -33,8 +33,7 @@ class Chosen(Generic[T]):
     @cached_property
     def changed(self) -> Mapping[str, Any]:
         """The fields that differ from what they are in the preset, as JSON data."""
-        default = configuration(configure(type(self.instance), self.usual))
-        return {name: value for name, value in configuration(self.instance).items() if value != default[name]}
+        return changed(self.instance, self.usual)
 
     @property
     def label(self) -> str:
@@ -124,11 +123,12 @@ class Plan:
         method = self.method.instance
         if self.recipe is None or not isinstance(method, Trainable):
             return {}
-        usual, used = _flat(configuration(method.training(self.preset))), _flat(configuration(self.recipe))
+        usual, used = flat_recipe(configuration(method.training(self.preset))), flat_recipe(configuration(self.recipe))
         return {name: value for name, value in used.items() if name not in _SET_ASIDE and usual.get(name) != value}
 
 
-def _flat(recipe: Mapping[str, Any]) -> dict[str, Any]:
+def flat_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's values by the names that `--set recipe.NAME` takes."""
     flat = {name: value for name, value in recipe.items() if name not in ("optimisation", "weights")}
     flat |= recipe["optimisation"]
     return flat | {f"weights.{term}": weight for term, weight in recipe["weights"].items()}

@@ -7,8 +7,9 @@ from pydantic_core import to_jsonable_python
 from regbench.api import MaskSource, Method, Trainable
 from regbench.engine.devices import machine
 from regbench.engine.identity import pairs_digest
+from regbench.engine.outside import named
 from regbench.engine.plan import Chosen, Plan
-from regbench.registry import configuration
+from regbench.registry import changed, configuration
 from regbench.results import DataRecord, MasksRecord, MethodRecord, MetricRecord, RunRecord, TrainingRecord
 
 
@@ -27,7 +28,12 @@ def new_record(plan: Plan, run_id: str, data: str) -> RunRecord:
         task_title=plan.task.card.title,
         protocol=plan.protocol,
         preset=plan.preset,
-        data=DataRecord(kind=plan.data, fingerprint=data, pairs=pairs_digest(plan.protocol)),
+        data=DataRecord(
+            kind=plan.data,
+            fingerprint=data,
+            pairs=pairs_digest(plan.protocol),
+            settings=named(plan.task, changed(plan.task)),
+        ),
         method=_method(plan.method),
         masks=_masks(plan),
         training=_training(plan),
@@ -62,8 +68,8 @@ def _method(chosen: Chosen[Method]) -> MethodRecord:
         title=method.card.title,
         distribution=plugin.distribution,
         version=plugin.version,
-        configuration=configuration(method),
-        changed=chosen.changed,
+        configuration=named(method, configuration(method)),
+        changed=named(method, chosen.changed),
         citation=method.card.citation,
         masks=method.masks,
         trainable=isinstance(method, Trainable),
@@ -80,7 +86,7 @@ def _masks(plan: Plan) -> MasksRecord | None:
         title=source.card.title,
         distribution=plugin.distribution,
         version=plugin.version,
-        configuration=configuration(source),
+        configuration=named(source, configuration(source)),
         saw_test_images=source.saw_test_images,
         saw_test_labels=source.saw_test_labels,
         trained_on=source.card.trained_on,

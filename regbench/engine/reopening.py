@@ -15,6 +15,7 @@ from regbench.engine.evaluation import Register, checked, in_order, seen_pair
 from regbench.engine.given import FIELDS, GivenFields
 from regbench.engine.identity import pairs_digest
 from regbench.engine.masks import add_masks
+from regbench.engine.outside import placed
 from regbench.engine.plan import Chosen
 from regbench.engine.progress import Progress, Silent
 from regbench.engine.refinement import refining
@@ -159,9 +160,9 @@ def reopen(
     if record.status != "done":
         raise BadValueError(f"The run {record.run_id} is {record.status}, not done; run it to its end first.")
     told = progress or Silent()
-    task: Task = _plugin(registry, "task", record.task, record, None).load()()
+    task = _task(registry, folder, record)
     _check_protocol(task, record)
-    method = _method(registry, record)
+    method = _method(registry, folder, record)
     place = _scans(task, record, data, cache)
     _check_fingerprint(task, place, record)
     told.started("prepare", None, "scan")
@@ -169,7 +170,7 @@ def reopen(
         cohort = load_cohort(task, place, record.protocol, device=device, cache=cache)
     finally:
         told.done()
-    masked = _masked(cohort, task, registry, record, told, cache)
+    masked = _masked(cohort, task, registry, (folder, record), told, cache)
     return Reopened(folder, record, task, method, masked, _other_versions(registry, record))
 
 
@@ -220,22 +221,34 @@ def _check_fingerprint(task: Task, place: Path, record: RunRecord) -> None:
                      "folder that the run was made on."])  # fmt: skip
 
 
-def _method(registry: Registry, record: RunRecord) -> Method:
+def _task(registry: Registry, folder: RunFolder, record: RunRecord) -> Task:
+    kind = _plugin(registry, "task", record.task, record, None).load()
+    task: Task = configure(kind, placed("task", kind, record.data.settings, folder))
+    return task
+
+
+def _method(registry: Registry, folder: RunFolder, record: RunRecord) -> Method:
     if record.method.distribution == FIELDS:
         return GivenFields()
-    made: Method = _chosen(registry, "method", record.method, record).instance
+    made: Method = _chosen(registry, "method", record.method, folder, record).instance
     return made
 
 
 def _masked(
-    cohort: Cohort, task: Task, registry: Registry, record: RunRecord, progress: Progress, cache: Path | None
+    cohort: Cohort,
+    task: Task,
+    registry: Registry,
+    run: tuple[RunFolder, RunRecord],
+    progress: Progress,
+    cache: Path | None,
 ) -> Cohort:
     """The cohort with what the method saw of masks at test: all of them, or the numbers of their labels."""
+    folder, record = run
     if record.masks is None:
         return cohort
     if record.masks.used == "training":
         return replace(cohort, mask_labels=tuple(sorted(cohort.protocol.labels)))
-    source: Chosen[MaskSource] = _chosen(registry, "masks", record.masks, record)
+    source: Chosen[MaskSource] = _chosen(registry, "masks", record.masks, folder, record)
     return add_masks(cohort, source, progress, modality=task.modality, cache=cache)
 
 
@@ -250,10 +263,13 @@ def _other_versions(registry: Registry, record: RunRecord) -> tuple[str, ...]:
     )
 
 
-def _chosen(registry: Registry, kind: Kind, said: MethodRecord | MasksRecord, record: RunRecord) -> Chosen[P]:
+def _chosen(
+    registry: Registry, kind: Kind, said: MethodRecord | MasksRecord, folder: RunFolder, record: RunRecord
+) -> Chosen[P]:
     plugin = _plugin(registry, kind, said.name, record, said)
     make: Callable[..., P] = configure
-    return Chosen(plugin, make(plugin.load(), said.configuration))
+    found = plugin.load()
+    return Chosen(plugin, make(found, placed(kind, found, said.configuration, folder)))
 
 
 def _plugin(

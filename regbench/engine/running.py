@@ -14,10 +14,11 @@ from regbench.results import RunFolder, RunRecord, Store
 def run(plan: Plan, store: Store, progress: Progress | None = None, *, force: bool = False) -> RunRecord:
     """Bring a plan's run to its end, from wherever it stands.
 
-    A finished (or skipped) run is returned as it is, but for metrics and fields that are asked for and that it lacks,
-    for which it is evaluated again with its weights. An interrupted run goes on from its last checkpoint. A failed one
-    is tried again. What goes wrong inside of a method is recorded as failed with its reason and not raised; the
-    traceback is beside the record. A refined run takes over the network of the run that differs by the refinement only.
+    A finished run is returned as it is, but for metrics and fields that are asked for and that it lacks, for which it
+    is evaluated again with its weights. An interrupted run goes on from its last checkpoint. A failed or skipped one is
+    tried again, since what was missing may be there now. What goes wrong inside of a method is recorded as failed with
+    its reason and not raised; the traceback is beside the record. A refined run takes over the network of the run that
+    differs by the refinement only.
 
     Args:
         plan: what to run.
@@ -40,12 +41,13 @@ def run(plan: Plan, store: Store, progress: Progress | None = None, *, force: bo
             folder.clear()
         before = folder.load()
         plain = None if force else _without_refinement(plan, store, data)
-        sitting = Sitting(plan, folder, data, before, progress or Silent(), plain)
-        if before is None or before.status not in ("done", "skipped"):
+        told = progress or Silent()
+        sitting = Sitting(plan, folder, data, before, told, plain)
+        if before is None or before.status != "done":
+            if before and before.status in ("failed", "skipped"):
+                told.note(f"It was tried before and {before.status}; trying again.")
             return sitting.to_the_end()
-        if before.status == "done" and _lacks(before, plan, folder):
-            return sitting.once_more(before)
-        return before
+        return sitting.once_more(before) if _lacks(before, plan, folder) else before
 
 
 def _without_refinement(plan: Plan, store: Store, data: str) -> RunFolder | None:

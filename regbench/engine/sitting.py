@@ -13,9 +13,11 @@ import torch
 from regbench.api import Method, Trainable
 from regbench.data import Cohort, load_cohort
 from regbench.data.atomic import write_bytes, write_text
+from regbench.engine.alone import masks_alone
 from regbench.engine.checkpoint import State
 from regbench.engine.evaluation import Evaluation, Register, evaluate, skipped_pairs
 from regbench.engine.masks import add_masks
+from regbench.engine.outside import keep_places
 from regbench.engine.plan import Plan
 from regbench.engine.progress import Phase, Progress
 from regbench.engine.records import metric_records, new_record, now
@@ -157,7 +159,17 @@ class Sitting:
         plan = self.plan
         register = refining(register, plan.refine)
         fields = self.folder.fields if plan.save_fields else None
+        self._note_masks(cohort)
         return evaluate(self.method, register, cohort, plan.metrics, self.progress, seed=plan.seed, fields=fields)
+
+    def _note_masks(self, cohort: Cohort) -> None:
+        """How good the masks are by themselves: a method that sees them at test is read beside it."""
+        masks = self.record.masks
+        if masks is None or masks.used == "training" or cohort.labels is None:
+            return
+        alone = {scan: {label: 100 * value for label, value in by_label.items()}
+                 for scan, by_label in masks_alone(cohort).items()}  # fmt: skip
+        self._save(masks=masks.model_copy(update={"alone": alone}))
 
     def _finish(self, evaluation: Evaluation) -> None:
         write_cases(self.folder.cases, evaluation.rows)
@@ -200,6 +212,7 @@ class Sitting:
     @contextmanager
     def _recorded(self) -> Iterator[None]:
         """The record says that the run is under way; and how it ended, where it did not end well."""
+        keep_places(self.plan, self.folder)
         self._save(status="running")
         try:
             yield

@@ -26,6 +26,7 @@ def particulars(board: Board) -> str:
         f"{counted(len(protocol.test_pairs), 'pair')} of {counted(len(board.patients), 'patient')}",
         counted(len(protocol.labels), "structure"),
         f"data {board.data.fingerprint[:8]}",
+        *(f"task.{name}={value}" for name, value in board.data.settings.items()),
     ]
     return " · ".join(parts)
 

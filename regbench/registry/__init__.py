@@ -1,6 +1,6 @@
 """Plugins by entry point, and their configuration."""
 
-from regbench.registry.configure import FieldInfo, configuration, configure, fields
+from regbench.registry.configure import FieldInfo, changed, configuration, configure, fields
 from regbench.registry.plugins import GROUPS, Kind, Plugin, Registry
 
-__all__ = ["GROUPS", "FieldInfo", "Kind", "Plugin", "Registry", "configuration", "configure", "fields"]
+__all__ = ["GROUPS", "FieldInfo", "Kind", "Plugin", "Registry", "changed", "configuration", "configure", "fields"]

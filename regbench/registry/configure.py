@@ -11,6 +11,7 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
 from regbench.errors import BadValueError, UnknownNameError
+from regbench.registry.wording import type_words
 
 P = TypeVar("P")
 
@@ -21,7 +22,7 @@ class FieldInfo:
 
     Attributes:
         name: as `--set` takes it.
-        type: its annotation, as written.
+        type: what it takes, with its limits, in words.
         default: its default as JSON data.
     """
 
@@ -35,14 +36,26 @@ def fields(plugin: type[Any]) -> list[FieldInfo]:
     hints = get_type_hints(plugin, include_extras=True)
     default = configuration(plugin())
     return [
-        FieldInfo(field.name, _type_name(hints[field.name]), default[field.name])
+        FieldInfo(field.name, type_words(hints[field.name]), default[field.name])
         for field in dataclasses.fields(plugin)
     ]
 
 
 def configuration(plugin: Any) -> dict[str, Any]:
     """The configuration of a plugin as JSON data."""
-    return {field.name: to_jsonable_python(getattr(plugin, field.name)) for field in dataclasses.fields(plugin)}
+    names = [field.name for field in dataclasses.fields(plugin)] if dataclasses.is_dataclass(plugin) else []
+    return {name: to_jsonable_python(getattr(plugin, name)) for name in names}
+
+
+def changed(plugin: Any, usual: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The fields of a plugin that differ from their defaults, as JSON data.
+
+    Args:
+        plugin: an instance.
+        usual: field → value in the place of its default.
+    """
+    default = configuration(configure(type(plugin), usual or {}))
+    return {name: value for name, value in configuration(plugin).items() if value != default[name]}
 
 
 def configure(plugin: type[P], settings: Mapping[str, Any]) -> P:
@@ -78,7 +91,7 @@ def _read(owner: str, name: str, annotation: Any, value: Any) -> Any:
         except ValidationError as error:
             failure = failure or error
     said = failure.errors()[0]["msg"] if failure else "no reading"
-    raise BadValueError(f"{owner}.{name} cannot be {value!r}: {said}; expected {_type_name(annotation)}.")
+    raise BadValueError(f"{owner}.{name} cannot be {value!r}: {said}; expected {type_words(annotation)}.")
 
 
 def _adapter(annotation: Any) -> Any:  # beartype knows no TypeAdapter
@@ -99,8 +112,3 @@ def _readings(value: Any) -> list[Any]:
         except json.JSONDecodeError:
             readings.append(re.split(r"[,x]", value))
     return readings
-
-
-def _type_name(annotation: Any) -> str:
-    name = annotation.__name__ if isinstance(annotation, type) else str(annotation)
-    return re.sub(r"\b(?:typing|pathlib|collections\.abc)\.", "", name)

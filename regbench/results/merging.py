@@ -179,9 +179,14 @@ def _fit(run: Run, known: Sequence[Run]) -> bool:
                 return True
             raise _Unfit(f"is there already, with other content, in {other_folder.path}; remove one of the two.")
     for _, other in known:
-        if (other.task, other.data.kind, other.protocol.name) == (record.task, record.data.kind, record.protocol.name):
+        if _names(other) == _names(record):
             _check_beside(record, other)
     return False
+
+
+def _names(record: RunRecord) -> tuple[object, ...]:
+    """What says by name which protocol and which scans are meant."""
+    return record.task, record.data.kind, record.data.settings, record.protocol.name
 
 
 def _check_itself(folder: RunFolder, record: RunRecord) -> None:

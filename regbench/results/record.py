@@ -24,11 +24,13 @@ class DataRecord(_Part):
         kind: a phantom cohort or real scans; the two never share a table.
         fingerprint: digest of the content of every file that the protocol uses.
         pairs: digest of the training, validation and test pair lists.
+        settings: the task's fields that differ from their defaults.
     """
 
     kind: CohortKind
     fingerprint: str
     pairs: str
+    settings: Mapping[str, Any] = Field(default_factory=dict)
 
 
 class MethodRecord(_Part):
@@ -39,7 +41,7 @@ class MethodRecord(_Part):
         title: as a table prints it.
         distribution: the distribution (or file) that brings it.
         version: that distribution's version, or the file's digest.
-        configuration: every field.
+        configuration: every field; of a file or folder, its name, an @ and a digest of its content, never its path.
         changed: the fields that differ from their defaults.
         citation: BibTeX.
         masks: when the method looks at masks.
@@ -58,7 +60,11 @@ class MethodRecord(_Part):
 
 
 class MasksRecord(_Part):
-    """Which masks, where they were used, and what their source has seen."""
+    """Which masks, where they were used, and what their source has seen.
+
+    Attributes:
+        alone: test scan → label → Dice of the mask with the truth, in percent, where the method saw masks at test.
+    """
 
     name: str
     title: str
@@ -69,6 +75,7 @@ class MasksRecord(_Part):
     saw_test_labels: bool
     trained_on: str = ""
     used: Literal["training", "training and test"]
+    alone: Mapping[str, Mapping[int, float]] = Field(default_factory=dict)
 
 
 class MachineRecord(_Part):

@@ -61,6 +61,11 @@ class RunFolder:
         """The traceback, where it failed."""
         return self.path / "traceback.txt"
 
+    @property
+    def places(self) -> Path:
+        """Where this machine has the files that the run was given, since a record keeps no paths; never bundled."""
+        return self.path / ".places.json"
+
     def lock(self) -> AbstractContextManager[None]:
         """Hold the run, for as long as the block lasts; see `locked`."""
         return locked(self.path)

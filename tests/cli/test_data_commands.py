@@ -1,5 +1,7 @@
 """`regbench data`: check, prepare, phantom."""
 
+import os
+import time
 from pathlib import Path
 
 BALLS = Path(__file__).parents[1] / "plugins" / "toybox" / "src" / "toybox" / "balls.py"
@@ -44,3 +46,22 @@ def test_unknown_tasks_and_protocols(call, balls_folder: Path) -> None:
     result = call("data", "check", "balls", "--data", balls_folder, "--protocol", "some", "--plugin", BALLS)
     assert result.exit_code == 2
     assert "no protocol of the task balls called 'some'" in result.stderr
+
+
+def test_the_cache_is_cleaned_of_what_was_not_used_for_long(run, call, monkeypatch, tmp_path: Path) -> None:
+    cache = tmp_path / "own cache"
+    monkeypatch.setenv("REGBENCH_CACHE", str(cache))
+    run("--method", "identity")
+    (cohort,), (phantoms,) = (list((cache / kind).iterdir()) for kind in ("cohorts", "phantoms"))
+    assert "removed: 0.0 MiB" in call("data", "clean", "--older-than", "0").stdout, "just used"
+    os.utime(cohort, (time.time() - 40 * 86400.0,) * 2)
+    os.utime(phantoms, (time.time() - 2 * 86400.0,) * 2)
+    result = call("data", "clean", "--dry-run")
+    assert f"would go: 0.2 MiB, not used for 40 days: cohorts/{cohort.name}" in result.stdout
+    assert cohort.is_dir()
+    assert call("data", "clean").exit_code == 0
+    assert (cohort.is_dir(), phantoms.is_dir()) == (False, True)
+    assert run("--method", "identity", "--force").exit_code == 0
+    assert cohort.is_dir(), "made again"
+    assert time.time() - phantoms.stat().st_mtime < 3600, "a use is noted"
+    assert "GiB in 2 folders" in " ".join(call("doctor").stdout.split())

@@ -1,9 +1,13 @@
 """`list`, `show`, `cite`, `doctor`: what there is."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+
+from regbench.errors import BadValueError
+from regbench.registry import Registry, configure, fields
 
 BROKEN = "raise RuntimeError('the toy is broken')\n"
 
@@ -36,11 +40,25 @@ def test_a_plugin_file_that_does_not_import_is_said(call, tmp_path: Path) -> Non
 
 def test_a_method_in_full(call, plugin_words) -> None:
     facts = json.loads(call("show", "method", "learner", "--json", *plugin_words).stdout)
-    assert facts["fields"] == [{"name": "width", "type": "int", "default": 2, "meaning": "channels."}]
+    assert facts["fields"] == [{"name": "width", "type": "integer", "default": 2, "meaning": "channels."}]
     assert facts["recipes"]["quick"]["weights"]["smooth"] == 1.0
     text = call("show", "method", "learner", *plugin_words).stdout
     for part in ("Learner", "width", "channels.", "Recipe of the preset paper", "@misc{learner"):
         assert part in text
+
+
+def test_fields_say_what_they_take_in_words(call) -> None:
+    text = call("show", "masks", "sat").stdout
+    assert "--set masks.NAME=VALUE" in text
+    assert "batch_size = 1  (integer, at least 1)\n      image patches a step." in text
+    assert "checkpoint = none  (file or folder, or none)" in text
+    registry = Registry()
+    for kind in ("method", "task", "metric", "masks"):
+        for name in registry.names(kind):
+            for field in fields(registry.load(kind, name)):
+                assert not re.search(r"[\[\]|<>=]|typing|Annotated|Path", field.type), (name, field)
+    with pytest.raises(BadValueError, match="greater than or equal to 1; expected integer, at least 1"):
+        configure(registry.load("masks", "sat"), {"batch_size": "0"})
 
 
 def test_a_task_in_full(call) -> None:

@@ -65,7 +65,12 @@ def test_phases_nest() -> None:
     progress.note("A word.")
     progress.advanced(Tick(done=4.0))
     progress.done()
-    assert [line.split(":")[0].strip() for line in lines] == ["training", "training", "A word.", "making masks"]
+    assert [line.split(":")[0].strip() for line in lines] == [
+        "making masks, training",
+        "making masks, training",
+        "A word.",
+        "making masks",
+    ]
 
 
 def test_budgets_are_counted_in_time_and_steps() -> None:

@@ -1,6 +1,7 @@
 """`regbench run` on a toy task, from its words to its board."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,23 @@ def test_training_takes_its_settings(run) -> None:
     assert record.protocol.grid.shape == (16, 12, 10)
     assert record.method.configuration == {"width": 3}
     assert "identity/1" not in found, "what is not trained runs once"
+
+
+def test_a_setting_of_the_task_makes_another_board_and_is_known_to_whoever_opens_the_run(
+    run, call, plugin_words: Sequence[str]
+) -> None:
+    run("--method", "centroid")
+    (usual,) = (r for r in records().values() if r.row == "centroid")
+    result = run("--method", "centroid", "--set", "task.core=0.2")
+    assert result.exit_code == 0, result.output
+    by_settings = {json.dumps(r.data.settings): r for _, r in Store(Path("runs")).list() if r.row == "centroid"}
+    assert by_settings.keys() == {"{}", '{"core": 0.2}'}
+    assert by_settings["{}"].run_id == usual.run_id != by_settings['{"core": 0.2}'].run_id
+    printed = call("leaderboard", "--format", "md").stdout
+    assert printed.count("## Balls · phantoms") == 2
+    assert "task.core=0.2" in printed
+    verdict = call("verify", by_settings['{"core": 0.2}'].run_id, *plugin_words)
+    assert verdict.exit_code == 0, verdict.output
 
 
 def test_settings_of_one_method_leave_the_others_alone(run) -> None:

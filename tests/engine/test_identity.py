@@ -1,6 +1,6 @@
 import importlib
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,6 +31,21 @@ def test_what_cannot_change_a_score_does_not_count(make_plan: Make, toys: Module
         assert run_id(replace(plan, **{name: value}), "data") == run_id(plan, "data"), name
     never = make_plan(toys.Shift())
     assert run_id(replace(never, masks=toys.chosen("masks", toys.Halves())), "data") == run_id(never, "data")
+
+
+def test_a_setting_of_the_task_counts_by_what_lies_at_a_path(make_plan: Make, tmp_path: Path) -> None:
+    plan = make_plan()
+
+    @dataclass(frozen=True)
+    class WithAtlas(type(plan.task)):  # type: ignore[misc]
+        atlas: Path | None = None
+
+    (tmp_path / "a").write_text("one")
+    (tmp_path / "b").write_text("one")
+    (tmp_path / "c").write_text("two")
+    ids = [run_id(replace(plan, task=WithAtlas(atlas=tmp_path / name)), "data") for name in "abc"]
+    assert ids[0] == ids[1] != ids[2]
+    assert run_id(replace(plan, task=WithAtlas()), "data") == run_id(plan, "data"), "a default says nothing"
 
 
 def changes(plan: Plan, toys: ModuleType) -> dict[str, Plan]:

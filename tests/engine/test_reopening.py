@@ -9,6 +9,7 @@ import torch
 from regbench.api import PairId, Task
 from regbench.data import read_field
 from regbench.engine import Plan, Reopened, reopen, run
+from regbench.engine.identity import content_digest
 from regbench.engine.reopening import phantoms_of
 from regbench.errors import BadValueError, DataError, PluginError, RunError, UnknownNameError, WeightsError
 from regbench.registry import Plugin, Registry
@@ -92,6 +93,30 @@ def test_a_method_that_looks_at_masks_gets_them(
     opened = again(store, registry, record, tmp_path)
     assert opened.cohort.masks is not None
     assert torch.equal(opened.field(PAIRS[0]).displacement, before)
+
+
+def test_files_from_outside_are_known_by_content_and_not_by_path(
+    on_phantoms: Make, toys: ModuleType, store: Store, registry: Registry, tmp_path: Path
+) -> None:
+    file = tmp_path / "of a patient" / "map"
+    file.parent.mkdir()
+    file.write_text("one")
+    record = run(on_phantoms(toys.MaskedToy(), "masked", masks=toys.Halves(file=file)), store)
+    folder = folder_of(store, record)
+    assert str(tmp_path) not in (folder.path / "run.json").read_text()
+    assert record.masks is not None
+    assert record.masks.configuration["file"] == f"map@{content_digest(file)[:12]}"
+    assert again(store, registry, record, tmp_path).cohort.masks is not None
+    file.write_text("two")
+    with pytest.raises(DataError, match=r"'map' .* as masks\.file, and .*map is not that any more"):
+        again(store, registry, record, tmp_path)
+    file.write_text("one")
+    folder.places.unlink()
+    with pytest.raises(DataError, match="does not say where that lies"):
+        again(store, registry, record, tmp_path)
+    masks = record.masks.model_copy(update={"configuration": {**record.masks.configuration, "file": str(file)}})
+    older = record.model_copy(update={"masks": masks})
+    assert again(store, registry, older, tmp_path).cohort.masks is not None, "older records have the path in full"
 
 
 def test_a_method_that_draws_random_numbers_draws_them_again(

@@ -245,11 +245,22 @@ def test_masks_that_are_needed_and_missing_skip_the_run(make_plan: Make, store: 
     assert record.status == "skipped"
     assert record.reason is not None
     assert "--masks" in record.reason
-    assert run(make_plan(toys.MaskedToy()), store) == record
     with_masks = run(make_plan(toys.MaskedToy(), masks=toys.Halves()), store)
     assert with_masks.status == "done"
     assert with_masks.masks is not None
     assert (with_masks.row, with_masks.masks.used) == ("toy", "training and test")
+
+
+def test_what_was_skipped_is_tried_again(
+    make_plan: Make, store: Store, toys: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan(toys.Shift(skips=("all",)))
+    assert run(plan, store).status == "skipped"
+    monkeypatch.setattr(toys.Shift, "skip", lambda self, pair: None)
+    told = Phases()
+    record = run(plan, store, told)
+    assert (record.status, record.reason) == ("done", None)
+    assert told.heard[0] == "It was tried before and skipped; trying again."
 
 
 def test_out_of_scope_everywhere_is_skipped_before_training(make_plan: Make, store: Store, toys: ModuleType) -> None:

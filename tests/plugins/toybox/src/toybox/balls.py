@@ -21,7 +21,11 @@ TRAIN, TEST = CASES[:3], CASES[3:]
 
 @dataclass(frozen=True)
 class Balls(Task):
-    """Two balls, one in the other."""
+    """Two balls, one in the other.
+
+    Attributes:
+        core: the inner ball's radius, as a part of the scan's shortest side.
+    """
 
     card: ClassVar[Card] = Card(
         title="Balls",
@@ -30,6 +34,8 @@ class Balls(Task):
     )
     modality: ClassVar[str] = "ct"
     default_protocol: ClassVar[str] = "all"
+
+    core: float = 0.12
 
     def protocols(self) -> Mapping[str, Protocol]:
         """Three cases on each side."""
@@ -52,7 +58,7 @@ class Balls(Task):
         for case in range(1, cases + 1):
             middle = extent / 2 + rng.uniform(-0.1, 0.1, 3) * extent
             distance = np.linalg.norm(places - middle, axis=-1) / extent.min()
-            labels = np.where(distance < 0.12, 2, np.where(distance < 0.25, 1, 0)).astype(np.uint8)
+            labels = np.where(distance < self.core, 2, np.where(distance < 0.25, 1, 0)).astype(np.uint8)
             image = 0.6 * np.exp(-((distance / 0.25) ** 4)) + 0.4 * np.exp(-((distance / 0.12) ** 4))
             write_volume(folder / f"c{case}.nii.gz", Volume(torch.from_numpy(image).float(), grid))
             write_volume(folder / f"c{case}_labels.nii.gz", Volume(torch.from_numpy(labels), grid))

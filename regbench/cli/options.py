@@ -1,0 +1,25 @@
+"""Options and arguments that several commands take, each said once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEFAULT_RUNS = Path("runs")
+
+RunsOption = Annotated[Path, typer.Option("--runs", metavar="DIR", help="The folder of all runs.")]
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's id (or how it begins) or its folder.")]
+PluginOption = Annotated[
+    list[Path] | None, typer.Option("--plugin", metavar="FILE", help="A Python file with plugins; may be repeated.")
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
+ScansOption = Annotated[
+    Path | None, typer.Option("--data", metavar="DIR", help="The real scans. Without it: the phantom cohort.")
+]
+RunScansOption = Annotated[
+    Path | None, typer.Option("--data", metavar="DIR", help="The real scans of the run. Phantoms are made again.")
+]
+ProtocolOption = Annotated[
+    str | None, typer.Option("--protocol", metavar="NAME", help="See 'regbench show task NAME'.")
+]
