@@ -9,7 +9,7 @@ import torch
 from monai.metrics import compute_average_surface_distance
 
 from regbench.errors import BadValueError
-from regbench.metrics import assd, hd95, surface
+from regbench.metrics import assd, hd95, percentile
 
 LabelMaps = Callable[..., np.ndarray]
 Plain = Callable[..., float]
@@ -136,13 +136,13 @@ def test_a_percentile_between_two_distances_goes_the_references_way(
     plain_hd95: Plain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     went: list[float] = []
-    reference = surface._reference_percentile
+    reference = percentile._reference_percentile
 
     def watched(*arguments: object) -> float:
         went.append(reference(*arguments))
         return went[-1]
 
-    monkeypatch.setattr(surface, "_reference_percentile", watched)
+    monkeypatch.setattr(percentile, "_reference_percentile", watched)
     # Forty plates of one area, of which two (5 %) lie apart: the sum of areas reaches 95 % at the last near one.
     fixed, moved = np.zeros((2, 12, 164, 3), np.uint8)
     for n in range(20):
@@ -150,6 +150,24 @@ def test_a_percentile_between_two_distances_goes_the_references_way(
     expected = plain_hd95(fixed > 0, moved > 0, (1, 1, 1))
     assert hd95(fixed, moved, [1], (1, 1, 1)) == {1: expected}
     assert went
+
+
+def test_distances_that_are_equal_but_for_rounding(
+    blobs: LabelMaps, plain_hd95: Plain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle, settled = percentile._settled, list[float | None]()
+
+    def watched(*arguments: object) -> float | None:
+        settled.append(settle(*arguments))
+        return settled[-1]
+
+    monkeypatch.setattr(percentile, "_settled", watched)
+    for seed in range(0, 16, 2):
+        fixed, moved = blobs(seed), blobs(seed + 1)
+        found = hd95(fixed, moved, [1, 2, 3, 4], (1.2, 1.2, 1.2))
+        assert found == {label: plain_hd95(fixed == label, moved == label, (1.2, 1.2, 1.2)) for label in (1, 2, 3, 4)}
+    assert None in settled
+    assert settled.count(None) < len(settled) / 4
 
 
 def test_maps_of_two_shapes_are_refused() -> None:
