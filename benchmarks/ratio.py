@@ -83,6 +83,17 @@ def peak_bytes(call: Callable[[], object], *, repeats: int = 1) -> int:
     return min(_cuda_peak(call) if torch.cuda.is_available() else _resident_peak(call) for _ in range(repeats))
 
 
+def cost(call: Callable[[], object]) -> tuple[float, int]:
+    """CPU seconds and peak bytes of one call, for what takes too long to be called often; warm it up before."""
+    measured: list[tuple[float, float]] = []
+
+    def timed() -> None:
+        measured.append(_seconds(call))
+
+    peak = _cuda_peak(timed) if torch.cuda.is_available() else _resident_peak(timed)
+    return measured[0][0], peak
+
+
 def _cuda_peak(call: Callable[[], object]) -> int:
     gc.collect()
     torch.cuda.reset_peak_memory_stats()
