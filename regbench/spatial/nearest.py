@@ -42,7 +42,7 @@ def nearest(image: Tensor, u: Tensor) -> Tensor:
         for item in range(u.shape[0]):
             index, inside = _voxels(u[item, :, planes], block, decide)
             for channel in range(image.shape[1]):
-                values = flat[item, channel].index_select(0, index.view(-1))
+                values = flat[item, channel].index_select(0, index.flatten())
                 torch.mul(values.view(index.shape), inside, out=out[item, channel, planes])
     return out
 

@@ -240,3 +240,12 @@ def test_on_a_gpu() -> None:
     torch.testing.assert_close(there.cpu(), warp(image, u), rtol=0, atol=1e-5)
     torch.testing.assert_close(warp(image.cuda(), torch.zeros_like(u).cuda()).cpu(), image, rtol=0, atol=1e-5)
     assert torch.equal(warp(image.cuda(), u.cuda(), "nearest").cpu(), warp(image, u, "nearest"))
+
+
+def test_a_displacement_may_lie_in_memory_as_it_likes() -> None:
+    labels = torch.randint(0, 9, (6, 7, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    u = _random(0, 3, 8, 6, 7).permute(0, 2, 3, 1)
+    assert not u.is_contiguous()
+    assert torch.equal(
+        warp_labels(labels.permute(2, 1, 0).contiguous().permute(2, 1, 0), u), warp_labels(labels, u.contiguous())
+    )
