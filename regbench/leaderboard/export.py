@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from regbench.leaderboard.alone import all_masks_alone
 from regbench.leaderboard.board import PRIMARY, Board
 from regbench.leaderboard.caption import remarks
 from regbench.leaderboard.columns import dice30
@@ -39,6 +40,7 @@ def to_csv(boards: Sequence[Board], *, published: bool = True) -> str:
     writer.writeheader()
     for board in boards:
         writer.writerows(_measured_lines(board))
+        writer.writerows(_masks_lines(board))
         if published:
             writer.writerows(_published_lines(board))
     return text.getvalue()
@@ -85,6 +87,7 @@ def _board_json(board: Board, *, published: bool, learn2reg: bool) -> dict[str, 
             }
             for row in board.rows
         ],
+        "masks_alone": [_slim(line, {"origin"}) for line in _masks_lines(board)],
         "learn2reg_ranking": _learn2reg(board) if learn2reg else [],
         "average_ranks": _average_ranks(board),
         "published": [_slim(line, {"origin"}) for line in _published_lines(board)] if published else [],
@@ -180,6 +183,20 @@ def _label_lines(board: Board, row: Row, name: str) -> Iterator[dict[str, Any]]:
     values = row.per_label(name)
     for label, value in zip(labels, values, strict=True):
         yield {"metric": name, "unit": board.metrics[name].unit, "label": label, "mean": _blank(float(value))}
+
+
+def _masks_lines(board: Board) -> Iterator[dict[str, Any]]:
+    """The masks' own Dice: nothing that a method reached."""
+    for alone in all_masks_alone(board):
+        masks = alone.masks
+        shared = {
+            **_where(board), "origin": "masks alone", "row": alone.name, "masks": masks.name,
+            "version": f"{masks.distribution} {masks.version}", "masks_used": "none",
+            "saw_test_labels": masks.saw_test_labels, "metric": PRIMARY, "unit": board.metrics[PRIMARY].unit,
+        }  # fmt: skip
+        yield shared | {"pairs": len(alone.values), "mean": _blank(alone.mean), "std": _blank(alone.std)}
+        for label, value in zip(board.protocol.labels.values(), alone.by_label, strict=True):
+            yield shared | {"label": label, "mean": _blank(value)}
 
 
 def _published_lines(board: Board) -> Iterator[dict[str, Any]]:

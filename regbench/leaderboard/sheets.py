@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from regbench.leaderboard.alone import beside
 from regbench.leaderboard.board import PRIMARY, Board
 from regbench.leaderboard.columns import (
     NAME,
@@ -36,7 +37,8 @@ def overview(board: Board) -> Sheet:
         plain_column(Head("Mem", "GiB", meaning="peak memory"), board.rows, _memory),
         plain_column(Head("Param", "million", meaning="parameters of the network"), board.rows, _parameters),
     ]
-    return sheet("Overview", columns, [_MARKS_NOTE, *flag_notes(board), *_vanished(board)])
+    made = sheet("Overview", columns, [_MARKS_NOTE, *flag_notes(board), *_vanished(board)])
+    return beside(made, board, structures=False) if PRIMARY in board.metrics else made
 
 
 def structures(board: Board) -> Sheet | None:
@@ -54,7 +56,8 @@ def structures(board: Board) -> Sheet | None:
     columns.append((Head("Mean"), cells))
     if REGULARITY in board.metrics:
         columns.append((PAPERS_REGULARITY, metric_column(board, REGULARITY)[1]))
-    return sheet(f"{head.name} of each structure {head.caption}", columns, [_MARKS_NOTE, *flag_notes(board)])
+    made = sheet(f"{head.name} of each structure {head.caption}", columns, [_MARKS_NOTE, *flag_notes(board)])
+    return beside(made, board, structures=True)
 
 
 def further(board: Board) -> Sheet | None:

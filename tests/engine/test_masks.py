@@ -150,3 +150,17 @@ def test_rows_of_one_cohort_share_their_masks_whatever_the_seed(
         assert record.status == "done"
     assert plan.cache is not None
     assert times_asked(plan.cache) == 1
+
+
+def test_a_run_records_what_the_masks_that_it_sees_at_test_are_worth(
+    make_plan: Callable[..., Plan], store: Store, toys: ModuleType
+) -> None:
+    record = run(make_plan(toys.MaskedToy(), masks=toys.Halves()), store)
+    assert record.masks is not None
+    assert record.masks.alone.keys() == set(record.protocol.test)
+    for by_label in record.masks.alone.values():
+        assert 0 < by_label[1] < 100
+        assert {value for label, value in by_label.items() if label != 1} == {0.0}
+    in_training = run(make_plan(toys.ToyMethod(), masks=toys.Halves()), store)
+    assert in_training.masks is not None
+    assert not in_training.masks.alone

@@ -11,8 +11,8 @@ import torch
 from regbench.api import Grid, Protocol, Squeeze, Volume
 from regbench.data import Cohort, read_volume, write_volume
 from regbench.data.preprocess import resample_labels
+from regbench.engine.alone import masks_alone
 from regbench.errors import DataError
-from regbench.masks.alone import masks_alone
 from regbench.masks.writing import write_masks
 
 
