@@ -43,9 +43,12 @@ class Baseline(Trainable):
     def network(self, setting: Setting) -> nn.Module:
         """The network with new weights, or with those of the file."""
         network = self.build(setting)
-        if self.weights is not None:
-            load_weights(network, self.weights, self.official)
+        if self.weights is not None and load_weights(network, self.weights, self.official):
+            self.keep_official_rules(network)
         return network
+
+    def keep_official_rules(self, network: nn.Module) -> None:
+        """Set what the official weights were trained with and regbench's own networks leave out; nothing by default."""
 
     def losses(self, network: nn.Module, batch: Batch) -> Mapping[str, Float[Tensor, ""]]:
         """The common objective of the network's field."""

@@ -8,6 +8,7 @@ patch embedding and each merging pad at the far end, and attention masks what it
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,13 +17,18 @@ from torch import Tensor, nn
 
 from regbench.api.geometry import Shape
 from regbench_baselines.blocks import pad_to_multiple, recomputed
-from regbench_baselines.window_attention import QueriesFrom, WindowAttention
+from regbench_baselines.window_attention import TABLE_STD, QueriesFrom, WindowAttention
 from regbench_baselines.windows import WindowRules
 
+AbsolutePosition = Literal["none", "learned", "sinusoidal"]
+
 PATCH = 4
+# Side of the learned map of positions, which is interpolated to the map of tokens.
+POSITIONS = 56
 OFFICIAL_NAMES = (
     (r"^embed\.", "patch_embed.proj."),
     (r"^embed_norm\.", "patch_embed.norm."),
+    (r"^position_map$", "absolute_pos_embed"),
     (r"^stages\.", "layers."),
     (r"^merges\.(\d+)\.", r"layers.\1.downsample."),
     (r"^norms\.", "norm"),
@@ -46,6 +52,7 @@ class SwinOptions:
         mlp_ratio: hidden channels of a block's MLP, as a multiple.
         drop_path: probability to leave out a residual branch in training; rises from 0 at the first block to this.
         position_bias: a learned bias for each relative position.
+        absolute_position: what is added to the embedded patches: nothing, a learned map, or sines and cosines.
         qkv_bias: the projections to queries, keys and values have a bias.
         patch_norm: LayerNorm after the patch embedding.
         rules: what happens at the edges of windows and maps.
@@ -59,6 +66,7 @@ class SwinOptions:
     mlp_ratio: float = 4.0
     drop_path: float = 0.3
     position_bias: bool = True
+    absolute_position: AbsolutePosition = "none"
     qkv_bias: bool = False
     patch_norm: bool = True
     rules: WindowRules = "masked"
@@ -218,6 +226,11 @@ class SwinEncoder(nn.Module):
         widths = [options.channels * 2**level for level in range(len(options.depths))]
         self.embed = nn.Conv3d(inputs, options.channels, PATCH, stride=PATCH)
         self.embed_norm = nn.LayerNorm(options.channels) if options.patch_norm else nn.Identity()
+        self.sinusoidal = options.absolute_position == "sinusoidal"
+        self.position_map: nn.Parameter | None = None
+        if options.absolute_position == "learned":
+            self.position_map = nn.Parameter(torch.empty(1, options.channels, POSITIONS, POSITIONS, POSITIONS))
+            nn.init.trunc_normal_(self.position_map, std=TABLE_STD)
         self.stages = nn.ModuleList(
             SwinStage(width, heads, options, rates)
             for width, heads, rates in zip(widths, options.heads, options.drop_paths(), strict=True)
@@ -227,13 +240,38 @@ class SwinEncoder(nn.Module):
 
     def forward(self, image: Float[Tensor, "b c i j k"]) -> list[Float[Tensor, "b _ _ _ _"]]:
         """The normed features of each stage that is asked for, finest first; sizes are rounded up."""
-        tokens = self.embed_norm(self.embed(pad_to_multiple(image, PATCH)).movedim(1, -1))
+        tokens = self._with_position(self.embed_norm(self.embed(pad_to_multiple(image, PATCH)).movedim(1, -1)))
         features = []
         for level, stage in enumerate(self.stages):
             tokens = stage(tokens if level == 0 else self.merges[level - 1](tokens))
             if str(level) in self.norms:
                 features.append(self.norms[str(level)](tokens).movedim(-1, 1))
         return features
+
+    def _with_position(self, tokens: Float[Tensor, "b i j k c"]) -> Float[Tensor, "b i j k c"]:
+        """The tokens, with their absolute position added if the options say so."""
+        if self.sinusoidal:
+            return tokens + sinusoids(tokens)
+        if self.position_map is None:
+            return tokens
+        fitted = F.interpolate(self.position_map, tokens.shape[1:4], mode="trilinear", align_corners=False)
+        return tokens + fitted.movedim(1, -1)
+
+
+def sinusoids(tokens: Float[Tensor, "b i j k c"]) -> Float[Tensor, "i j k c"]:
+    """Sines, then cosines, of the place along each axis in turn, at wavelengths from 2π to 10⁴ · 2π tokens.
+
+    Each axis has a third of the channels, rounded up to an even number; what is too much is cut off the last.
+    """
+    *shape, channels = tokens.shape[1:]
+    each = 2 * -(-channels // 6)
+    frequency = 1e4 ** -(torch.arange(0, each, 2, device=tokens.device, dtype=tokens.dtype) / each)
+    encoded = []
+    for axis, size in enumerate(shape):
+        phase = torch.arange(size, device=tokens.device, dtype=tokens.dtype)[:, None] * frequency
+        along = torch.cat([phase.sin(), phase.cos()], 1).view([size if a == axis else 1 for a in range(3)] + [each])
+        encoded.append(along.expand(*shape, each))
+    return torch.cat(encoded, -1)[..., :channels]
 
 
 class CrossAttention(nn.Module):

@@ -31,6 +31,7 @@ from regbench_baselines.swin import (
 )
 from regbench_baselines.transmorph import DecoderBlock, swin_options
 from regbench_baselines.upsampled_conv import upsampled_conv
+from regbench_baselines.window_attention import set_rules
 from regbench_baselines.windows import WindowRules
 
 
@@ -46,12 +47,34 @@ class UpsampledHead(FlowHead):
             return field if self.bias is None else field + self.bias.view(-1, 1, 1, 1)
 
 
+def as_sampled_officially(field: Float[Tensor, "b 3 i j k"]) -> Float[Tensor, "b 3 i j k"]:
+    """The displacement by which the authors' sampler moves a scan, given a field; not the identity at zero.
+
+    It normalises coordinates as if the outermost voxel centres were the borders, and samples as if the edges were: the
+    point x + u is read at (x + u) n / (n − 1) − ½.
+    """
+    parts = []
+    for axis, part in enumerate(field.unbind(1), 2):
+        size = field.shape[axis]
+        place = torch.arange(size, device=field.device, dtype=field.dtype).view(
+            [-1 if a == axis else 1 for a in (2, 3, 4)]
+        )
+        parts.append((place + part) * (size / max(1, size - 1)) - 0.5 - place)
+    return torch.stack(parts, 1)
+
+
 class TransMatchNet(nn.Module):
     """The network, without what the authors' constructor builds and never uses. Any input size."""
 
-    def __init__(self, options: SwinOptions) -> None:
-        """A network with new weights."""
+    def __init__(self, options: SwinOptions, *, official_sampler: bool = False) -> None:
+        """A network with new weights.
+
+        Args:
+            options: of the transformer.
+            official_sampler: the displacement is the one that the authors' sampler makes of what the network gives.
+        """
         super().__init__()
+        self.official_sampler = official_sampler
         if len(options.depths) != 4:
             raise BadValueError(f"TransMatch has four stages; depths are given for {len(options.depths)}.")
         self.checkpointing = options.checkpointing
@@ -77,7 +100,7 @@ class TransMatchNet(nn.Module):
         for up, beside, shape in zip(self.ups, skips, shapes, strict=True):
             features = recomputed(self.checkpointing, partial(up, shape=shape), features, *beside)
         field: Tensor = self.head(features, full)
-        return field
+        return as_sampled_officially(field) if self.official_sampler else field
 
     def matched(self, both: Sequence[Float[Tensor, "b2 _ _ _ _"]]) -> list[Float[Tensor, "_ _ _ _ _"]]:
         """Each level's features after looking at the other scan.
@@ -159,6 +182,7 @@ ONLY_AT_DEFAULT = (
     "patch_size",
     "in_chans",
     "pat_merg_rf",
+    "drop_rate",
     "ape",
     "spe",
     "out_indices",
@@ -171,8 +195,8 @@ def official_network(
     """The network with official weights: forward(moving, fixed) → displacement.
 
     The authors warp by a sampler of their own, which is not the identity at a zero field: it scales positions about the
-    centre by n / (n − 1) and mixes in zeros at the border. The displacement given here is what their network gives; to
-    see what they saw, sample with align_corners=False at coordinates normalised as for True.
+    centre by n / (n − 1) and mixes in zeros at the border. The displacement given here is what their network gives;
+    `as_sampled_officially` makes of it the one by which they warp.
 
     Args:
         state_dict: of the official `TransMatch`, with or without its buffers and its unused parameters.
@@ -198,7 +222,10 @@ class TransMatch(Baseline):
         channels: of the finest stage of the transformer.
         window: sides of a window in tokens; None: size / 32, at least 2.
         window_rules: "masked": padding of windows is masked out, thin maps have thin windows; "official": padding takes
-            part; "legacy": as the authors' code, which also puts windows back in a shuffled order.
+            part; "legacy": as the authors' code, which also puts windows back in a shuffled order; None: "legacy" for
+            the authors' weights, else "masked".
+        official_sampler: scans are warped as by the authors' sampler, whose zero field is not the identity; None: for
+            the authors' weights only.
     """
 
     card: ClassVar[Card] = Card(
@@ -230,18 +257,24 @@ class TransMatch(Baseline):
 
     channels: int = 96
     window: tuple[int, int, int] | None = None
-    window_rules: WindowRules = "masked"
+    window_rules: WindowRules | None = None
+    official_sampler: bool | None = None
 
     def build(self, setting: Setting) -> TransMatchNet:
         """The network with new weights."""
-        return TransMatchNet(
-            SwinOptions(
-                channels=self.channels,
-                window=self.window or adaptive_window(setting.shape),
-                rules=self.window_rules,
-                checkpointing=self.checkpointing,
-            )
+        options = SwinOptions(
+            channels=self.channels,
+            window=self.window or adaptive_window(setting.shape),
+            rules=self.window_rules or "masked",
+            checkpointing=self.checkpointing,
         )
+        return TransMatchNet(options, official_sampler=bool(self.official_sampler))
+
+    def keep_official_rules(self, network: nn.Module) -> None:
+        """Official weights were trained with shuffled windows, and to be warped by the authors' sampler."""
+        set_rules(network, self.window_rules or "legacy")
+        if isinstance(network, TransMatchNet) and self.official_sampler is None:
+            network.official_sampler = True
 
     def official_recipe(self) -> Recipe:
         """LNCC 1, penalty 4, both directions, Adam 4e-4 with AMSGrad, 1400 epochs; masks, which it has not, weigh 1."""

@@ -16,14 +16,20 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from regbench.api import Card, Optimisation, Recipe, Setting
-from regbench.api.geometry import Shape
 from regbench.errors import BadValueError
 from regbench_baselines.baseline import Baseline
 from regbench_baselines.blocks import FlowHead, recomputed
 from regbench_baselines.conv_units import ConvUnit, ImageUnit, JoinedUnit
 from regbench_baselines.official import Official
-from regbench_baselines.swin import SwinEncoder, SwinOptions, adaptive_window, official_encoder_key
+from regbench_baselines.swin import (
+    AbsolutePosition,
+    SwinEncoder,
+    SwinOptions,
+    adaptive_window,
+    official_encoder_key,
+)
 from regbench_baselines.upsampled_conv import upsample
+from regbench_baselines.window_attention import set_rules
 from regbench_baselines.windows import WindowRules
 
 FINEST = 16
@@ -147,6 +153,7 @@ OFFICIAL = Official(
         "out_indices": (0, 1, 2, 3),
         "reg_head_chan": 16,
         "img_size": (160, 192, 224),
+        "pos_embed_method": "relative",
     },
     key_of=_official_key,
     unused=(
@@ -156,7 +163,7 @@ OFFICIAL = Official(
         r"c[12]\.0\.weight",
     ),
 )
-ONLY_AT_DEFAULT = ("patch_size", "in_chans", "pat_merg_rf", "ape", "spe", "out_indices")
+ONLY_AT_DEFAULT = ("patch_size", "in_chans", "pat_merg_rf", "drop_rate", "out_indices")
 
 
 def swin_options(
@@ -182,6 +189,7 @@ def swin_options(
         mlp_ratio=float(options["mlp_ratio"]),
         drop_path=float(options["drop_path_rate"]),
         position_bias=options.get("rpe", True),
+        absolute_position="learned" if options["ape"] else "sinusoidal" if options["spe"] else "none",
         qkv_bias=options["qkv_bias"],
         patch_norm=options["patch_norm"],
         rules="legacy" if legacy_windows else "official",
@@ -234,8 +242,11 @@ class TransMorph(Baseline):
         conv_skips: features of two convolutions at full and half resolution go to the decoder.
         transformer_skips: features of the transformer's finer stages go to the decoder.
         half_resolution: the decoder stops at half resolution, as in the authors' OASIS variant.
+        position_bias: attention has a learned bias for each relative position.
+        absolute_position: what is added to the embedded patches: nothing, a learned map, or sines and cosines.
         window_rules: "masked": padding of windows is masked out, thin maps have thin windows; "official": as the
-            authors' code; "legacy": as it was before March 2022.
+            authors' code; "legacy": as it was before March 2022; None: "official" for the authors' weights, else
+            "masked".
     """
 
     card: ClassVar[Card] = Card(
@@ -256,7 +267,6 @@ class TransMorph(Baseline):
             "Any size: halves are rounded up; padding of windows is masked out of attention, theirs takes part.",
             "A window side longer than a map is cut to it, and each axis shifts by itself.",
             "Trained by the common recipe unless recipe=official: the authors' recipe between subjects (OASIS data).",
-            "No learned or sinusoidal absolute position embedding.",
         ),
     )
     official: ClassVar[Official] = OFFICIAL
@@ -266,17 +276,30 @@ class TransMorph(Baseline):
     conv_skips: bool = True
     transformer_skips: bool = True
     half_resolution: bool = False
-    window_rules: WindowRules = "masked"
+    position_bias: bool = True
+    absolute_position: AbsolutePosition = "none"
+    window_rules: WindowRules | None = None
 
     def build(self, setting: Setting) -> TransMorphNet:
         """The network with new weights."""
-        window: Shape = self.window or adaptive_window(setting.shape)
+        options = replace(
+            VARIANTS[self.variant],
+            window=self.window or adaptive_window(setting.shape),
+            position_bias=self.position_bias,
+            absolute_position=self.absolute_position,
+            rules=self.window_rules or "masked",
+            checkpointing=self.checkpointing,
+        )
         return TransMorphNet(
-            replace(VARIANTS[self.variant], window=window, rules=self.window_rules, checkpointing=self.checkpointing),
+            options,
             conv_skips=self.conv_skips,
             transformer_skips=self.transformer_skips,
             half_resolution=self.half_resolution,
         )
+
+    def keep_official_rules(self, network: nn.Module) -> None:
+        """Official weights were trained with padding that takes part in attention."""
+        set_rules(network, self.window_rules or "official")
 
     def official_recipe(self) -> Recipe:
         """Between subjects: LNCC 1, penalty 1, Dice 1, both directions, Adam 1e-4 with AMSGrad, (1 − t)^0.9."""

@@ -46,8 +46,11 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     return _without_wrapper(state)
 
 
-def load_weights(network: nn.Module, file: Path, official: Official) -> None:
+def load_weights(network: nn.Module, file: Path, official: Official) -> bool:
     """Load a file into a network: regbench's own weights, or those of the official code.
+
+    Returns:
+        Whether they are the official code's.
 
     Raises:
         WeightsError: if the file cannot be read or does not fit; it lists what is missing, unexpected or misshapen.
@@ -57,6 +60,7 @@ def load_weights(network: nn.Module, file: Path, official: Official) -> None:
     from_regbench = len(own & set(state)) >= len({official.key_of(key) for key in own} & set(state))
     names = Official(f"regbench's own {official.name}", {}, lambda key: key) if from_regbench else official
     names.load(network, state)
+    return not from_regbench
 
 
 def _read_safetensors(file: Path) -> Mapping[str, Any]:

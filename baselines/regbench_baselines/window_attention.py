@@ -137,6 +137,13 @@ class WindowAttention(nn.Module):
         return result[:-1]
 
 
+def set_rules(network: nn.Module, rules: WindowRules) -> None:
+    """Give all window attention of a network other rules at the edges; its weights stay."""
+    for module in network.modules():
+        if isinstance(module, WindowAttention):
+            module.rules = rules
+
+
 def _cut(tokens: Float[Tensor, "n c"], cut: Rows, rows: slice) -> Float[Tensor, "r c"]:
     """Some rows of a gather."""
     taken = tokens.index_select(0, cut.index[rows])

@@ -1,3 +1,6 @@
+import dataclasses
+import math
+
 import pytest
 import torch
 
@@ -8,6 +11,7 @@ from regbench_baselines.swin import (
     SwinEncoder,
     SwinOptions,
     adaptive_window,
+    sinusoids,
 )
 
 TINY = SwinOptions(channels=8, heads=(1, 2, 2, 4), window=(2, 3, 2))
@@ -74,6 +78,28 @@ def test_drop_path_rises_from_zero() -> None:
 @pytest.mark.parametrize(("shape", "window"), [((96, 96, 16), (3, 3, 2)), ((160, 160, 160), (5, 5, 5))])
 def test_adaptive_window(shape, window) -> None:
     assert adaptive_window(shape) == window
+
+
+def test_sinusoids_tell_places_apart_axis_by_axis() -> None:
+    encoded = sinusoids(torch.zeros(1, 3, 4, 5, 8, dtype=torch.float64))
+    assert encoded.shape == (3, 4, 5, 8)
+    for place in ((0, 0, 0), (2, 3, 4), (1, 0, 3)):
+        phases = [(p, p / 100) for p in place]  # two frequencies an axis: 1 and 10000^(−1/2)
+        expected = [f(phase) for pair in phases for f in (math.sin, math.cos) for phase in pair][:8]
+        torch.testing.assert_close(encoded[place], torch.tensor(expected, dtype=torch.float64))
+
+
+def test_a_learned_position_is_interpolated_and_added() -> None:
+    encoder = SwinEncoder(1, dataclasses.replace(TINY, absolute_position="learned")).eval()
+    tokens = torch.rand(1, 7, 8, 14, 8)
+    torch.nn.init.constant_(encoder.position_map, 2.0)
+    torch.testing.assert_close(encoder._with_position(tokens), tokens + 2)
+    encoder.position_map.data = torch.arange(56.0).view(1, 1, 1, 1, 56).expand(1, 8, 56, 56, 56)
+    torch.testing.assert_close(encoder._with_position(tokens)[..., 0] - tokens[..., 0], expected_ramp(tokens))
+
+
+def expected_ramp(tokens: torch.Tensor) -> torch.Tensor:
+    return (4 * torch.arange(14.0) + 1.5).expand(tokens.shape[:4])
 
 
 @pytest.mark.parametrize(("queries_from", "asks"), [("context", "context"), ("stream", "stream")])

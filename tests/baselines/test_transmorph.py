@@ -28,6 +28,9 @@ def official_state(network: TransMorphNet) -> dict[str, torch.Tensor]:
         ({"conv_skips": False}, 46_702_131, 27 * 2 * (48 + 16)),
         ({"transformer_skips": False}, 41_545_779, 2 * (96 + 192 + 384)),
         ({"transformer_skips": False, "conv_skips": False}, 41_476_659, 27 * 2 * (48 + 16) + 2 * (96 + 192 + 384)),
+        ({"absolute_position": "learned"}, 63_630_387, 0),
+        ({"absolute_position": "sinusoidal"}, 46_771_251, 0),
+        ({"position_bias": False}, 46_771_251, 9 * 11 * 13 * (4 * 4 + 6 * 8)),
         ({"half_resolution": True}, 46_556_979, 27 * 2 * 16),
         ({"half_resolution": True, "variant": "large"}, 107_949_923, 27 * 2 * 16),
     ],
@@ -39,7 +42,14 @@ def test_parameters_are_counted_as_official_less_those_that_are_never_used(field
 
 
 @pytest.mark.parametrize("shape", [(32, 32, 32), (33, 18, 47), (48, 48, 16), (64, 64, 8), (7, 5, 3)])
-@pytest.mark.parametrize("fields", [{}, {"half_resolution": True}, {"conv_skips": False, "transformer_skips": False}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"half_resolution": True, "absolute_position": "sinusoidal"},
+        {"conv_skips": False, "transformer_skips": False, "absolute_position": "learned", "position_bias": False},
+    ],
+)
 def test_any_size(shape, fields) -> None:
     torch.manual_seed(0)
     network = TransMorph(variant="tiny", **fields).build(Setting(shape, (1.0, 1.0, 1.0))).train()
@@ -108,8 +118,11 @@ def test_official_errors_name_the_culprit() -> None:
     config = {"embed_dim": 6, "num_heads": [2, 2, 4, 4], "window_size": [2, 2, 2]}
     with pytest.raises(UnknownNameError, match="did you mean 'embed_dim'"):
         official_network(state, {**config, "embed_dims": 6})
-    with pytest.raises(BadValueError, match="ape is implemented at False only"):
+    with pytest.raises(BadValueError, match="drop_rate is implemented at 0 only"):
+        official_network(state, {**config, "drop_rate": 0.1})
+    with pytest.raises(WeightsError, match=r"1 missing: transformer\.absolute_pos_embed"):
         official_network(state, {**config, "ape": True})
+    official_network(state, {**config, "spe": True, "pos_embed_method": "relative"})
     with pytest.raises(WeightsError, match="relative_position_bias_table"):
         official_network(state, {**config, "window_size": [3, 2, 2]})
     state["odd.weight"] = state.pop("reg_head.0.weight")

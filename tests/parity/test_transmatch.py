@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from regbench.spatial import warp
-from regbench_baselines.transmatch import official_network
+from regbench_baselines.transmatch import as_sampled_officially, official_network
 
 CASE = "transmatch_full_w222_64x64x64"
 VARIANTS = ["corrected", "legacy"]
@@ -32,7 +32,7 @@ def test_float64(probe, variant) -> None:
         assert p.intermediate_error(f"cross{level}_moving", matched[level][:1]) <= 2e-5
     assert p.error("flow64", flow) <= 1e-6
     assert p.error("moved_align_corners_true64", warp(moving, flow)) <= 5e-7
-    assert p.error("moved64", official_sampler(moving, flow)) <= 5e-7
+    assert p.error("moved64", warp(moving, as_sampled_officially(flow))) <= 5e-7
     assert p.error("moved64", warp(moving, flow)) > 0.05
 
 
@@ -53,3 +53,9 @@ def test_the_official_sampler_is_not_the_identity_at_a_zero_field() -> None:
     zero = torch.zeros(1, 3, 8, 8, 8, dtype=torch.float64)
     torch.testing.assert_close(official_sampler(image, zero)[0, 0, 0, 0, 0], torch.tensor(0.125, dtype=torch.float64))
     torch.testing.assert_close(warp(image, zero), image)
+
+
+def test_the_displacement_of_the_official_sampler() -> None:
+    image = torch.rand(1, 1, 8, 7, 5, dtype=torch.float64)
+    flow = torch.randn(1, 3, 8, 7, 5, dtype=torch.float64)
+    torch.testing.assert_close(warp(image, as_sampled_officially(flow)), official_sampler(image, flow))
