@@ -65,6 +65,7 @@ def comparison(board: Board) -> Sheet | None:
         return None
     digits, head = board.metrics[PRIMARY].digits, metric_head(PRIMARY, board.metrics[PRIMARY])
     unit = head.unit
+    points = "points" if unit == "%" else unit
     best, results = board.best(), compare(board)
     columns = [
         (NAME, name_cells(board.rows)),
@@ -74,9 +75,10 @@ def comparison(board: Board) -> Sheet | None:
     ]
     if best and len(board.rows) > 1:
         columns += [
-            (Head("To best", unit), [Cell("best" if row is best else _signed(r.difference, digits))
-                                     for row, r in zip(board.rows, results, strict=True)]),
-            (Head("95 % interval", unit), [Cell(_interval(r.difference_interval, digits)) for r in results]),
+            (Head("To best", points, meaning="difference to the best row"),
+             [Cell("best" if row is best else _signed(r.difference, digits))
+              for row, r in zip(board.rows, results, strict=True)]),
+            (Head("95 % interval", points), [Cell(_interval(r.difference_interval, digits)) for r in results]),
             (Head("p", "Holm"), [Cell(p_text(r.p)) for r in results]),
         ]  # fmt: skip
     return sheet(f"{head.name} with its uncertainty", columns, _notes(board, best, results))

@@ -1,4 +1,4 @@
-"""Boards as LaTeX tables in the style of booktabs, to be pasted into a paper or taken in by its input command."""
+"""Boards as LaTeX tables in the style of booktabs: a document by itself, or taken in by a paper's input command."""
 
 import re
 import unicodedata
@@ -9,11 +9,21 @@ from regbench.leaderboard.caption import failures, headline, particulars, remark
 from regbench.leaderboard.columns import SPREAD
 from regbench.leaderboard.sheet import Cell, Sheet
 
-PREAMBLE = """% Made by regbench. In the preamble of your document:
-%   \\usepackage{booktabs}  % rules
-%   \\usepackage{graphicx}  % narrows a table that is wider than the line
+PREAMBLE = r"""% Made by regbench; it compiles as it stands. A paper that takes it in, or tables of it, needs
+%   \usepackage{booktabs}  % rules
+%   \usepackage{graphicx}  % narrows a table that is wider than the line
 % Cells beginning with a bold number are the best of their column, underlined ones the second.
+\makeatletter
+\ifx\documentclass\@notprerr\else
+\documentclass{article}
+\usepackage[margin=2cm]{geometry}
+\usepackage{booktabs,graphicx}
+\def\regbenchalone{}
+\begin{document}
+\fi
+\makeatother
 """
+END = r"\ifx\regbenchalone\undefined\else\end{document}\fi"
 _MARKS = {"best": r"\textbf{%s}", "second": r"\underline{%s}", None: "%s"}
 _SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
@@ -49,9 +59,9 @@ def _table(board: Board, sheet: Sheet) -> str:
     lines = [
         r"\begin{table}[htbp]",
         r"\centering",
-        rf"\caption{{{escape(f'{headline(board)}: {sheet.title}')}. {escape(particulars(board))}.}}",
+        rf"\caption{{{escape(f'{headline(board)}: {sheet.title}')}. {escape(_capital(particulars(board)))}.}}",
         rf"\label{{tab:{_label(board, sheet)}}}",
-        r"\small",
+        r"\smallskip\small",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
@@ -73,7 +83,15 @@ def _line(cells: Iterable[str]) -> str:
 
 def _cell(cell: Cell) -> str:
     value, blank, spread = cell.text.partition(SPREAD)
-    return _MARKS[cell.mark] % escape(value) + escape(blank + spread)
+    return _MARKS[cell.mark] % _minus(escape(value)) + escape(blank + spread)
+
+
+def _minus(text: str) -> str:
+    return re.sub(r"(?<![\w-])-(?=\d)", "$-$", text)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _sentences(notes: Iterable[str]) -> str:

@@ -87,7 +87,7 @@ def _code(row: Row) -> str:
 def _mask_warnings(board: Board) -> list[str]:
     """What the mask sources have seen."""
     seen = {
-        f"Masks of {masks.title}: trained on {masks.trained_on}."
+        f"Masks of {masks.title}, trained on: {masks.trained_on.rstrip('.')}."
         for row in board.rows
         if (masks := row.record.masks) and masks.trained_on
     }
@@ -102,8 +102,17 @@ def _mask_warnings(board: Board) -> list[str]:
 def _machines(board: Board) -> list[str]:
     machines = sorted({_machine(run.machine) for row in board.rows for run in row.runs})
     if len(machines) > 1:
-        return [f"Times and memory come from {len(machines)} machines and do not compare: {'; '.join(machines)}."]
-    return [f"Measured on {machine}." for machine in machines]
+        return [
+            f"Measured {_days(board)}. Times and memory come from {len(machines)} machines and do not compare: "
+            f"{'; '.join(machines)}."
+        ]
+    return [f"Measured {_days(board)} on {machine}." for machine in machines]
+
+
+def _days(board: Board) -> str:
+    """The first and the last day on which a run ended, as far as they differ."""
+    days = sorted((run.finished or run.started)[: len("2025-01-01")] for row in board.rows for run in row.runs)
+    return days[0] if days[0] == days[-1] else f"from {days[0]} to {days[-1]}"
 
 
 def _machine(machine: MachineRecord) -> str:

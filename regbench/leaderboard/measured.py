@@ -36,7 +36,7 @@ def measured(store: Store) -> tuple[list[Measured], list[str]]:
     for folder, record in listing:
         try:
             done = record.status == "done"
-            cases = read_cases(folder.cases) if done else []
+            cases = read_cases(folder.cases, record.files.get(folder.cases.name)) if done else []
             values = arrange(cases, record.protocol, str(folder.cases))
             by_label = frozenset(case.metric for case in cases if case.label is not None)
             runs.append(Measured(record, values, by_label))

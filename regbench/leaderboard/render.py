@@ -11,7 +11,7 @@ from regbench.leaderboard.board import Board
 from regbench.leaderboard.comparison import comparison
 from regbench.leaderboard.export import to_csv, to_json
 from regbench.leaderboard.l2r import l2r_sheet
-from regbench.leaderboard.latex import PREAMBLE, latex
+from regbench.leaderboard.latex import END, PREAMBLE, latex
 from regbench.leaderboard.making import making
 from regbench.leaderboard.markdown import markdown
 from regbench.leaderboard.published import published_sheet, published_tables
@@ -99,7 +99,7 @@ def render(
         parts = [
             write(board, sheets(board, ranking=ranking, published=published, ablation=ablation)) for board in boards
         ]
-        return "\n".join(parts if form == "md" else [PREAMBLE, *parts])
+        return "\n".join(parts if form == "md" else [PREAMBLE, *parts, f"{END}\n"])
     console = Console(file=StringIO(), width=width, force_terminal=False, color_system=None)
     with console.capture() as captured:
         for board in boards:

@@ -120,7 +120,7 @@ def significant(value: float | None) -> str:
 def marked(texts: Sequence[str], ranked: Sequence[bool], *, better: Better) -> list[Cell]:
     """A column's cells, the best of the ranked ones marked, and the second where three or more are ranked.
 
-    Values that print alike are marked alike.
+    Values that print alike are marked alike; where several are best, nothing is second.
 
     Args:
         texts: the printed numbers; what follows a first blank (a spread) does not count.
@@ -134,7 +134,7 @@ def marked(texts: Sequence[str], ranked: Sequence[bool], *, better: Better) -> l
         return cells
     order = sorted(set(values.values()), reverse=better == "higher")
     places: list[tuple[Mark, float]] = [("best", order[0])]
-    if len(order) > 1 and len(values) > 2:
+    if len(order) > 1 and len(values) > 2 and list(values.values()).count(order[0]) == 1:
         places.append(("second", order[1]))
     for mark, place in places:
         for n in (n for n, value in values.items() if value == place):

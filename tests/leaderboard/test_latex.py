@@ -77,7 +77,6 @@ def test_preamble_failures_and_published_rows(text: str) -> None:
     first = text.splitlines()[:4]
     assert all(line.startswith("%") for line in first)
     assert r"\usepackage{booktabs}" in "".join(first)
-    assert r"\documentclass" not in text
     assert "% Without a row: Broken, seed 0: failed: It broke.\n% Without a row: Badly." in text
     assert r"CorrMLP + SAM & 77.1 &" in text
     labels = re.findall(r"\\label\{(.*?)\}", text)
@@ -85,14 +84,15 @@ def test_preamble_failures_and_published_rows(text: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex here")
-def test_it_compiles(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["board", "paper"])
+def test_it_compiles_by_itself_and_taken_in(text: str, tmp_path: Path, name: str) -> None:
     (tmp_path / "board.tex").write_text(text, encoding="utf-8")
     (tmp_path / "paper.tex").write_text(
         "\\documentclass{article}\n\\usepackage{booktabs}\n\\usepackage{graphicx}\n"
-        "\\begin{document}\n\\input{board}\n\\end{document}\n"
+        "\\begin{document}\n\\input{board}\nThe end.\n\\end{document}\n"
     )
-    done = subprocess.run(
-        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"],  # noqa: S607
+    done = subprocess.run(  # noqa: S603
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", f"{name}.tex"],  # noqa: S607
         cwd=tmp_path, capture_output=True, check=False,
     )  # fmt: skip
     log = done.stdout.decode("utf-8", "replace")

@@ -57,7 +57,9 @@ def test_best_and_second_are_marked_among_those_that_compete(board) -> None:
 
 def test_equal_prints_are_marked_alike() -> None:
     cells = marked(["1.0", "1.0", "0.9 ± 0.3", "–"], [True] * 4, better="higher")
-    assert [cell.mark for cell in cells] == ["best", "best", "second", None]
+    assert [cell.mark for cell in cells] == ["best", "best", None, None]
+    cells = marked(["1.0", "0.9", "0.9 ± 0.3", "–"], [True] * 4, better="higher")
+    assert [cell.mark for cell in cells] == ["best", "second", "second", None]
     assert [c.mark for c in marked(["1.0", "2.0"], [True, True], better="lower")] == ["best", None]
     assert [c.mark for c in marked(["1.0", "2.0"], [True, False], better="lower")] == [None, None]
 
