@@ -244,13 +244,14 @@ class TransMatch(Baseline):
         origin="github.com/tzayuan/TransMatch_TMI @ cb30a9c, class TransMatch",
         licence="none stated in a file; the README's badge says MIT",
         differs=(
-            "Windows are put back where they were taken from; the authors' code shuffles them (window_rules=legacy).",
+            "Windows are put back where they were taken from; the authors' code shuffles them, and so do their weights "
+            "here, and window_rules=legacy.",
             "The window is size / 32, at least 2; the authors set it by hand (5, 6, 5 at 160×192×160).",
             "Any size: halves are rounded up, and padding of windows is masked out of attention.",
             "One encoder sees both scans, as in the authors' code; the second one there, and all that is built but "
             "never used (37 % of the parameters), is left out.",
-            "Warped by a sampler whose zero field is the identity; the authors' own is not.",
-            "Trained by the common recipe unless recipe=official.",
+            "Warped by a sampler whose zero field is the identity; the authors' own is not, and goes with their weights.",
+            "Trained by the common recipe unless recipe=official (which has no segmentation term; here it gets 1).",
         ),
     )
     official: ClassVar[Official] = OFFICIAL

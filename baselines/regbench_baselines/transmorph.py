@@ -266,7 +266,9 @@ class TransMorph(Baseline):
             "The window is size / 32, at least 2; the authors set it by hand (5, 6, 7 at 160×192×224).",
             "Any size: halves are rounded up; padding of windows is masked out of attention, theirs takes part.",
             "A window side longer than a map is cut to it, and each axis shifts by itself.",
-            "Trained by the common recipe unless recipe=official: the authors' recipe between subjects (OASIS data).",
+            "Trained by the common recipe unless recipe=official: the authors' recipe between subjects (OASIS data); "
+            "their Dice loss squares its divisor and counts the background, and their rate falls once an epoch.",
+            "The authors' weights run by the authors' rules at the edges of windows, unless window_rules is set.",
         ),
     )
     official: ClassVar[Official] = OFFICIAL

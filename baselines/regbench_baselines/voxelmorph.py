@@ -254,7 +254,8 @@ class VoxelMorph(Baseline):
         licence="Apache-2.0",
         differs=(
             "No integration by default: the papers it is compared in do not say, and their SDlogJ suggests none.",
-            "Trained by the common recipe (LNCC) unless recipe=official (MSE, penalty on the velocity).",
+            "Trained by the common recipe (LNCC) unless recipe=official (MSE, penalty on the velocity); the authors' "
+            "default network is then the one with integration_steps=7.",
             "Sizes that are no multiple of 16 are padded inside and cropped after.",
             "Supervision by masks uses the common Dice loss; the authors' is in their TensorFlow code only.",
         ),
