@@ -250,7 +250,7 @@ class TransMatch(Baseline):
             "Any size: halves are rounded up, and padding of windows is masked out of attention.",
             "One encoder sees both scans, as in the authors' code; the second one there, and all that is built but "
             "never used (37 % of the parameters), is left out.",
-            "Warped by a sampler whose zero field is the identity; the authors' own is not, and goes with their weights.",
+            "Warped by a sampler whose zero field is the identity; the authors' is not, and goes with their weights.",
             "Trained by the common recipe unless recipe=official (which has no segmentation term; here it gets 1).",
         ),
     )
