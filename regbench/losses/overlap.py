@@ -1,9 +1,10 @@
 """Overlap of masks."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from regbench.errors import BadValueError
@@ -49,8 +50,14 @@ def warped_dice(
     (u,) = at_least_float32(u)
     overlap, moved = WarpedOverlap.apply(fixed_mask[:, 0], moving_mask[:, 0], u)  # type: ignore[no-untyped-call]
     fixed = torch.stack([torch.bincount(mask.flatten(), minlength=LABELS) for mask in fixed_mask])
-    counted = torch.tensor(labels, dtype=torch.long, device=u.device)
+    counted = _numbers(tuple(labels), u.device)
     return _mean_over_present(overlap[:, counted], (fixed + moved)[:, counted]).to(u.dtype)
+
+
+@lru_cache(maxsize=64)
+def _numbers(labels: tuple[int, ...], device: torch.device) -> Int[Tensor, " n"]:
+    """The labels as a tensor that is sent to the device once: to send it anew each time would make the host wait."""
+    return torch.tensor(labels, dtype=torch.long, device=device)
 
 
 def _mean_over_present(overlap: Float[Tensor, "b c"], total: Float[Tensor, "b c"]) -> Float[Tensor, ""]:

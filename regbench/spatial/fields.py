@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
@@ -81,5 +82,6 @@ def resize_displacement(u: Float[Tensor, "*b 3 i j k"], shape: Sequence[int]) ->
         return u
     batched = u if u.dim() == 5 else u[None]
     resized = F.interpolate(batched, size=(x, y, z), mode="trilinear", align_corners=True)
-    scale = u.new_tensor([new / old for new, old in zip((x, y, z), u.shape[-3:], strict=True)])
-    return (resized * scale.view(3, 1, 1, 1)).reshape(*u.shape[:-3], x, y, z)
+    ratios = [new / old for new, old in zip((x, y, z), u.shape[-3:], strict=True)]
+    parts = [part * ratio for part, ratio in zip(resized.unbind(1), ratios, strict=True)]
+    return torch.stack(parts, 1).reshape(*u.shape[:-3], x, y, z)

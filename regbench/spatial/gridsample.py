@@ -46,6 +46,7 @@ class GridSample(torch.autograd.Function):
         )
         if not for_field:
             return image_gradient, None, None
-        scale = grid_gradient.new_tensor([2 / n for n in image.shape[2:]]).view(3, 1, 1, 1)
-        field_gradient = grid_gradient.flip(4).permute(0, 4, 1, 2, 3) * scale
+        # A tensor of the three factors would have to be waited for: it comes from the host.
+        parts = [part * (2 / n) for part, n in zip(reversed(grid_gradient.unbind(4)), image.shape[2:], strict=True)]
+        field_gradient = torch.stack(parts, 1)
         return image_gradient if for_image else None, field_gradient, None
