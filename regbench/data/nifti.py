@@ -145,11 +145,15 @@ def nifti_bytes(array: Array, affine: Array, name: str, intent: str = "none") ->
 
 
 def _in_c_order(array: Array, dtype: np.dtype[Any]) -> Array:
-    """A copy with the last axis contiguous; plane by plane, since numpy walks through a whole transposition slowly."""
-    copy = np.empty(array.shape, dtype)
+    """A copy with the last axis contiguous; plane by plane, by way of a buffer that fits the cache.
+
+    Without it numpy walks with strides of whole planes, which fall on the same few lines of the cache.
+    """
+    copy, buffer = np.empty(array.shape, dtype), np.empty((array.shape[2], array.shape[0]), dtype)
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which the check tells
         for plane in range(array.shape[1]):
-            copy[:, plane] = array[:, plane]
+            buffer[...] = array[:, plane].T
+            copy[:, plane] = buffer.T
     return copy
 
 
