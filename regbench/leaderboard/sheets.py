@@ -34,7 +34,7 @@ def overview(board: Board) -> Sheet:
     columns += [metric_column(board, name) for name in (*_OVERVIEW, *own) if name in board.metrics]
     columns += [
         plain_column(Head("Time", "s/pair"), board.rows, lambda row: significant(mean_cost(row, "seconds_per_pair"))),
-        plain_column(Head("Mem", "GiB", meaning="peak memory"), board.rows, _memory),
+        plain_column(Head("Mem", "GiB", meaning="peak memory, of the training if there is any"), board.rows, _memory),
         plain_column(Head("Param", "million", meaning="parameters of the network"), board.rows, _parameters),
     ]
     made = sheet("Overview", columns, [_MARKS_NOTE, *flag_notes(board), *_vanished(board)])
