@@ -29,6 +29,7 @@ class Design:
         channels: of the encoders, from the finest level to the coarsest.
         window: sides of the attention windows in voxels of each level.
         head_size: channels of an attention head, at least; one head where a level has fewer.
+        position_bias: attention learns a number for each relative position, as the Swin blocks that the text names.
         mlp_ratio: width of the MLPs over that of their level.
         shared_encoders: moving and fixed scans go through the same encoder, and so do their masks.
         one_hot: masks enter with a channel for each organ; otherwise as one channel that holds the label's number.
@@ -42,6 +43,7 @@ class Design:
     channels: tuple[int, int, int, int] = (8, 16, 32, 64)
     window: Shape = (5, 5, 5)
     head_size: int = 16
+    position_bias: bool = True
     mlp_ratio: int = 4
     shared_encoders: bool = True
     one_hot: bool = True
@@ -111,7 +113,14 @@ class CrossBlock(nn.Module):
         heads = max(1, channels // design.head_size)
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(2))
         self.attentions = nn.ModuleList(
-            WindowAttention(channels, heads, design.window, shifted=shifted, position_bias=False, queries_from="stream")
+            WindowAttention(
+                channels,
+                heads,
+                design.window,
+                shifted=shifted,
+                position_bias=design.position_bias,
+                queries_from="stream",
+            )
             for shifted in (False, True)
         )
         self.mlps = nn.ModuleList(

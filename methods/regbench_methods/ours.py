@@ -40,6 +40,7 @@ class Ours(Trainable):
         contour_unit_mm: the Chamfer distance is squared in this unit, so that its weight means the same on any grid.
         channels: of the encoders, from the finest level to the coarsest.
         window: of the attention, in voxels of each level; none: 5 at 160 voxels, in proportion on other grids.
+        position_bias: attention learns a number for each relative position in its window.
         shared_encoders: moving and fixed go through the same encoders.
         one_hot: masks enter with a channel for each organ, not as label numbers.
         composition: compose the fields of the levels instead of adding them.
@@ -61,7 +62,8 @@ class Ours(Trainable):
         licence="none stated for the released code; nothing of it is part of regbench",
         differs=(
             "Open in the text, chosen here: encoders of 8, 16, 32, 64 channels shared by both scans, masks one-hot, "
-            "heads of 16 channels, no position bias, residuals on the querying stream.",
+            "heads of 16 channels, residuals on the querying stream, and a learned bias for each relative position in a "
+            "window, which equation 2 does not write and the Swin blocks that the text names have.",
             "The prototypes are made of the half-resolution features; the background is a class of the contrast and "
             "takes no part in the alignment; organs absent from a scan are left out.",
             "The contour points are the middles of voxel faces; the fixed contour is carried into the moving scan by "
@@ -80,6 +82,7 @@ class Ours(Trainable):
     contour_unit_mm: Annotated[float, Field(gt=0)] = 10.0
     channels: tuple[int, int, int, int] = (8, 16, 32, 64)
     window: Shape | None = None
+    position_bias: bool = True
     shared_encoders: bool = True
     one_hot: bool = True
     composition: bool = False
@@ -99,6 +102,7 @@ class Ours(Trainable):
         design = Design(
             channels=self.channels,
             window=self.window or window_for(setting.shape),
+            position_bias=self.position_bias,
             shared_encoders=self.shared_encoders,
             one_hot=self.one_hot,
             composition=self.composition,

@@ -64,6 +64,7 @@ def test_the_weights_are_those_of_section_4_2() -> None:
         {},
         {"finest": 2},
         {"composition": True},
+        {"position_bias": False},
         {"one_hot": False},
         {"shared_encoders": False},
         {"checkpointing": True},
