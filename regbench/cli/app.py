@@ -1,5 +1,6 @@
 """The root command and all that hang on it."""
 
+import logging
 from typing import Annotated
 
 import typer
@@ -26,10 +27,19 @@ app = typer.Typer(
     name="regbench",
     cls=Commands,
     help="Benchmark suite and baseline zoo for deformable medical image registration.",
-    epilog="First steps: 'regbench run --task abdomen --method ours' needs no data and no GPU.",
+    epilog="First steps: 'regbench run --task abdomen --method ours' needs no data and no GPU.\n\n"
+    "Exit status: 0 all is well; 1 something that was asked for failed; 2 the request itself is wrong; 130 Ctrl-C.",
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_RUNS = (
+    "Examples:\n\n"
+    "regbench run --task abdomen --method ours\n\n"
+    "regbench run --task acdc --data scans/ACDC --method voxelmorph --masks none --masks segmenter --seed 0 --seed 1"
+    "\n\n"
+    "regbench run --task all --method all --preset paper --device cuda"
 )
 
 
@@ -50,9 +60,11 @@ def root(
     _debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Hold the options that stand before a command."""
+    # What is wrong with a file is said in an error of our own, and need not be said twice.
+    logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
 
 
-app.command("run")(run)
+app.command("run", epilog=_RUNS)(run)
 app.command("leaderboard")(leaderboard)
 app.command("report")(report)
 app.command("list")(list_plugins)

@@ -95,6 +95,8 @@ def _sentences(error: BaseException, *, debug: bool) -> list[str]:
         return ["Interrupted."]
     if isinstance(error, RegbenchError):
         return [str(error)]
+    if isinstance(error, MemoryError):
+        return [f"The memory is not enough; try a smaller grid. {error}".strip()]
     if isinstance(error, _UsageError):
         command = error.ctx.command_path if error.ctx else "regbench"
         return [error.format_message(), f"See '{command} --help'."]

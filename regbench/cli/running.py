@@ -28,6 +28,7 @@ from regbench.data import prepare
 from regbench.engine import Plan, Tick
 from regbench.engine import run as run_plan
 from regbench.engine.devices import resolve_device
+from regbench.engine.records import now
 from regbench.errors import BadValueError, RequestError, RunError
 from regbench.leaderboard import boards, measured, renderable
 from regbench.leaderboard.board import board_key
@@ -157,20 +158,22 @@ def _run_all(todo: Sequence[Plan], order: Order, outcome: Outcome) -> None:
         seed = f", seed {plan.seed}" if plan.recipe else ""
         _tell(f"{place}/{len(todo)} {plan.row}{seed}")
         try:
+            begun = now()
             record = run_plan(plan, store, shown(), force=order.force)
         except (RequestError, RunError) as error:
             _complain(f"{plan.task_name}, {plan.row}: {error}")
             outcome.worsen(WRONG_REQUEST if isinstance(error, RequestError) else FAILED)
         else:
             outcome.records.append(record)
-            outcome.worsen(_report(record, asked="all" not in order.methods))
+            outcome.worsen(_report(record, begun, asked="all" not in order.methods))
 
 
-def _report(record: RunRecord, *, asked: bool) -> int:
+def _report(record: RunRecord, begun: str, *, asked: bool) -> int:
     """Say how a run ended; the status that stands for it."""
     if record.status == "done":
         seconds = sum(record.cost.wall_seconds.values())
-        _tell(f"    done in {clock(seconds)} (run {record.run_id[:8]})")
+        before = " before" if record.finished and record.finished < begun else ""
+        _tell(f"    done{before} in {clock(seconds)} (run {record.run_id[:8]})")
         return OK
     _complain(f"    {record.status}: {record.reason}")
     return FAILED if record.status == "failed" or (asked and record.method.name != BASELINE) else OK

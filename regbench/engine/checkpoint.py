@@ -125,7 +125,10 @@ def load_weights(path: Path, network: nn.Module) -> None:
     try:
         network.load_state_dict(safetensors.torch.load_file(path))
     except (OSError, SafetensorError) as error:
-        raise WeightsError(f"The weights {path} cannot be read: {error}.") from error
+        reason = "the file is not there" if isinstance(error, FileNotFoundError) else str(error)
+        raise WeightsError(
+            f"The weights {path} cannot be read: {reason}; restore them, or repeat the run with --force."
+        ) from error
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise WeightsError(f"The weights {path} do not fit the network: {reason}") from error

@@ -25,6 +25,7 @@ GROUPS: Mapping[Kind, str] = {
 }
 
 _BASES: Mapping[Kind, str] = {"method": "Method", "task": "Task", "metric": "Metric", "masks": "MaskSource"}
+_WORDS = {"masks": "mask source"}
 
 
 def _base(kind: Kind) -> type[Any]:
@@ -60,7 +61,7 @@ class Plugin:
         module, _, attribute = self.target.partition(":")
         try:
             found = getattr(importlib.import_module(module), attribute)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = f"{type(error).__name__}: {error}"
             raise PluginError(
                 f"The {self.kind} '{self.name}' of {self.distribution} does not import: {reason}"
@@ -114,7 +115,7 @@ class Registry:
         """
         namesakes = self._found[kind].get(name)
         if not namesakes:
-            raise UnknownNameError(kind, name, self._found[kind])
+            raise UnknownNameError(_WORDS.get(kind, kind), name, self._found[kind])
         if len(namesakes) > 1:
             owners = " and ".join(f"{plugin.distribution} ({plugin.target})" for plugin in namesakes)
             raise PluginError(f"Two plugins are called {kind} '{name}': {owners}; uninstall or rename one of them.")
@@ -181,7 +182,7 @@ def _import_file(file: Path) -> tuple[ModuleType, str]:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise PluginError(f"The plugin file {file} does not import: {type(error).__name__}: {error}") from error
     return module, digest

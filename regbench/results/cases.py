@@ -1,6 +1,7 @@
 """cases.csv: one line a pair, metric and label; every mean and every test is computed from it."""
 
 import csv
+import hashlib
 import io
 from collections.abc import Iterable
 from pathlib import Path
@@ -53,16 +54,24 @@ def write_cases(path: Path, rows: Iterable[CaseRow]) -> None:
     write_text(path, text.getvalue())
 
 
-def read_cases(path: Path) -> list[CaseRow]:
+def read_cases(path: Path, digest: str | None = None) -> list[CaseRow]:
     """Read the file.
 
+    Args:
+        path: the file.
+        digest: the sha256 that its record has; None: whatever it is.
+
     Raises:
-        StorageError: where it cannot be read, or is something else.
+        StorageError: where it cannot be read, is something else, or was changed after its run wrote it.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            lines = list(csv.reader(file))
-        return _rows(lines)
+        content = path.read_bytes()
+        if digest is not None and hashlib.sha256(content).hexdigest() != digest:
+            raise StorageError(
+                f"{path} was changed after its run wrote it: its sha256 is not that of the record; restore it, or "
+                "repeat its run with --force."
+            )
+        return _rows(list(csv.reader(io.StringIO(content.decode(), newline=""))))
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error.strerror}.") from error
     except (ValueError, TypeError, csv.Error) as error:

@@ -1,5 +1,6 @@
 """`regbench data`: check, prepare, phantom."""
 
+import gzip
 import os
 import time
 from pathlib import Path
@@ -57,7 +58,7 @@ def test_the_cache_is_cleaned_of_what_was_not_used_for_long(run, call, monkeypat
     os.utime(cohort, (time.time() - 40 * 86400.0,) * 2)
     os.utime(phantoms, (time.time() - 2 * 86400.0,) * 2)
     result = call("data", "clean", "--dry-run")
-    assert f"would go: 0.2 MiB, not used for 40 days: cohorts/{cohort.name}" in result.stdout
+    assert f"would go: 0.1 MiB, not used for 40 days: cohorts/{cohort.name}" in result.stdout
     assert cohort.is_dir()
     assert call("data", "clean").exit_code == 0
     assert (cohort.is_dir(), phantoms.is_dir()) == (False, True)
@@ -65,3 +66,11 @@ def test_the_cache_is_cleaned_of_what_was_not_used_for_long(run, call, monkeypat
     assert cohort.is_dir(), "made again"
     assert time.time() - phantoms.stat().st_mtime < 3600, "a use is noted"
     assert "GiB in 2 folders" in " ".join(call("doctor").stdout.split())
+
+
+def test_a_spoiled_header_is_said_once(call, balls_folder: Path, caplog) -> None:
+    (balls_folder / "c4_labels.nii.gz").write_bytes(gzip.compress(b"x" * 400))
+    result = call("data", "check", "balls", "--data", balls_folder, "--plugin", BALLS)
+    assert result.exit_code == 2
+    assert result.stderr.count("c4_labels.nii.gz is no readable image") == 1
+    assert caplog.text == ""

@@ -11,6 +11,7 @@ RAISED = {
     "request": UnknownNameError("method", "voxelmorf", ["voxelmorph"]),
     "data": DataError(["a.nii.gz is spoiled.", "b.nii.gz is missing."]),
     "run": BusyError("Another process holds the run."),
+    "memory": MemoryError("Unable to allocate 7 PiB"),
     "bug": ZeroDivisionError("division by zero"),
     "interrupt": KeyboardInterrupt(),
 }
@@ -42,6 +43,7 @@ def app() -> typer.Typer:
             "There is no method called 'voxelmorf'; did you mean 'voxelmorph'? Known: voxelmorph.\n",
         ),
         (["run", "data"], 2, "a.nii.gz is spoiled.\nb.nii.gz is missing.\n"),
+        (["run", "memory"], 1, "The memory is not enough; try a smaller grid. Unable to allocate 7 PiB\n"),
         (["run", "run"], 1, "Another process holds the run.\n"),
         (
             ["run", "bug"],

@@ -79,3 +79,15 @@ for words in (["--help"], ["run", "--help"], ["list"], ["leaderboard"], ["leader
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603
     assert done.returncode == 0, done.stderr
+
+
+def test_rows_that_were_edited_by_hand_are_left_out_and_said(run, call) -> None:
+    run("--method", "centroid")
+    [folder] = Path("runs/balls/centroid").iterdir()
+    cases = folder / "cases.csv"
+    header, first, *rest = cases.read_text().splitlines()
+    cases.write_text("\n".join([header, first.rsplit(",", 1)[0] + ",99.9", *rest, ""]))
+    result = call("leaderboard")
+    assert "cases.csv was changed after its run wrote it" in result.stderr
+    assert "Initial" in result.stdout
+    assert "Centroid" not in result.stdout

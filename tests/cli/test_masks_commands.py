@@ -75,7 +75,7 @@ def test_written_masks_come_back_as_they_were(make, score, balls_folder: Path, t
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("nobody",), "There is no masks called 'nobody'"),
+        (("nobody",), "There is no mask source called 'nobody'"),
         (("degraded", "--set", "masks.qualty=0.5"), "did you mean 'quality'"),
         (("degraded", "--set", "quality=0.5"), "masks.NAME=VALUE"),
         (("degraded", "--set", "recipe.steps=5"), "masks.NAME=VALUE"),

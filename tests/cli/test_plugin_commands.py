@@ -38,6 +38,13 @@ def test_a_plugin_file_that_does_not_import_is_said(call, tmp_path: Path) -> Non
     assert "the toy is broken" in result.stderr
 
 
+def test_a_plugin_file_that_ends_the_program_is_said(call, tmp_path: Path) -> None:
+    (tmp_path / "ending.py").write_text("raise SystemExit(3)\n")
+    result = call("list", "methods", "--plugin", tmp_path / "ending.py")
+    assert result.exit_code == 2
+    assert "ending.py does not import: SystemExit: 3" in result.stderr
+
+
 def test_a_method_in_full(call, plugin_words) -> None:
     facts = json.loads(call("show", "method", "learner", "--json", *plugin_words).stdout)
     assert facts["fields"] == [{"name": "width", "type": "integer", "default": 2, "meaning": "channels."}]
