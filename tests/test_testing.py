@@ -140,9 +140,47 @@ def remembers(self: Centroid, pair: Pair) -> Field:
     return constant(pair, self.shift(pair) if len(REMEMBERED) < 2 else last)
 
 
+def in_millimetres(self: Centroid, pair: Pair) -> Field:
+    return constant(pair, self.shift(pair) * torch.tensor(pair.grid.spacing_mm))
+
+
+def too_far(self: Centroid, pair: Pair) -> Field:
+    return constant(pair, 2.5 * self.shift(pair))
+
+
+def moving_only(self: Centroid, pair: Pair) -> Field:
+    middle = torch.tensor([(n - 1) / 2 for n in pair.grid.shape])
+    return constant(pair, centre(pair.moving.data) - middle)
+
+
+KEPT: dict[Any, Tensor] = {}
+
+
+def keeps_features_by_shape(self: Centroid, pair: Pair) -> Field:
+    kept = KEPT.setdefault(pair.grid.shape, centre(pair.fixed.data))
+    return constant(pair, centre(pair.moving.data) - kept)
+
+
+def keeps_the_first_mean(self: Centroid, pair: Pair) -> Field:
+    self.__dict__.setdefault("mean", pair.fixed.data.mean())
+    return constant(pair, self.shift(pair) * self.__dict__["mean"])
+
+
+def peeks_at_masks(self: Centroid, pair: Pair) -> Field:
+    if pair.fixed_mask is None or pair.moving_mask is None:
+        return constant(pair, self.shift(pair))
+    return constant(pair, centre(pair.moving_mask.data.float()) - centre(pair.fixed_mask.data.float()))
+
+
 @pytest.mark.parametrize(
     ("register", "said"),
     [
+        (in_millimetres, "not in millimetres"),
+        (too_far, "by 5 voxels, a ball that was 2 off lies worse than before"),
+        (moving_only, "Another fixed scan gives the same field"),
+        (keeps_features_by_shape, "keep nothing from the pair before"),
+        (keeps_the_first_mean, "depends on what was registered before"),
+        (peeks_at_masks, "write masks = 'always'"),
         (wrong_way, "along axis 0 the wrong way"),
         (swapped_axes, "a shift along axis 0 along axis 2"),
         (in_millimetres_of_another, "only little more along it"),
@@ -156,6 +194,7 @@ def remembers(self: Centroid, pair: Pair) -> Field:
 )
 def test_faults_of_a_method_are_found(register: Any, said: str) -> None:
     REMEMBERED.clear()
+    KEPT.clear()
     faults = check_method(variant(Centroid, register=register))
     assert any(said in fault for fault in faults), faults
 
@@ -210,6 +249,49 @@ class Forgetful(Net):
         return super().forward(moving, fixed) + self.secret
 
 
+class Offset(Net):
+    def forward(self, moving: Tensor, fixed: Tensor) -> Tensor:
+        return super().forward(moving, fixed) + 0.05
+
+
+class Sticky(Net):
+    first: Tensor | None = None
+
+    def forward(self, moving: Tensor, fixed: Tensor) -> Tensor:
+        if self.first is None and not self.training:
+            self.first = fixed.mean()
+        return super().forward(moving, fixed) * (1 if self.first is None else self.first)
+
+
+def predicts_millimetres(self: Learner, network: nn.Module, pair: Pair) -> Field:
+    field = Learner.predict(self, network, pair)
+    return Field(field.displacement * torch.tensor(pair.grid.spacing_mm).view(3, 1, 1, 1), pair.grid)
+
+
+def shouts_in_bfloat16(self: Learner, network: nn.Module, batch: Batch) -> Tensor:
+    u = Learner.displacement(self, network, batch)
+    return u / 0 if u.dtype == torch.bfloat16 else u
+
+
+def safe_losses(self: Learner, network: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+    with torch.autocast("cpu", enabled=False):
+        return Learner().losses(network, batch)
+
+
+def mask_term(self: Learner, network: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+    terms = dict(Learner().losses(network, batch))
+    if batch.fixed_mask is not None:
+        terms["smooth"] = terms["smooth"] * (1 + batch.fixed_mask.float().mean())
+    return terms
+
+
+def rubs_out_masks(self: Learner, network: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+    terms = mask_term(self, network, batch)
+    if batch.fixed_mask is not None:
+        batch.fixed_mask.zero_()
+    return terms
+
+
 def backwards(self: Learner, network: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
     u = self.displacement(network, batch)
     return {"similarity": lncc(batch.fixed, warp(batch.moving, -u)), "smooth": gradient_penalty(u)}
@@ -247,6 +329,13 @@ def in_place(self: Learner, network: nn.Module, batch: Batch) -> Mapping[str, Te
     ("members", "said"),
     [
         ({"network": lambda self, setting: Net(start=5.0)}, "has to start near the identity"),
+        ({"network": lambda self, setting: Offset()}, "With all weights zero it moves by 0.05 voxels"),
+        ({"network": lambda self, setting: Sticky()}, "A network's field depends on the pairs that it saw before"),
+        ({"predict": predicts_millimetres}, "not in millimetres"),
+        ({"displacement": shouts_in_bfloat16, "losses": safe_losses}, "Under autocast to bfloat16: The field is not"),
+        ({"losses": mask_term}, "write masks = 'training'"),
+        ({"masks": "training"}, "no loss term depends on them"),
+        ({"masks": "training", "losses": rubs_out_masks}, "wrote to the batch"),
         ({"network": lambda self, setting: FromBatch()}, "depends on the other pair"),
         ({"network": lambda self, setting: Halved()}, "while it registered a pair of 19×23×13"),
         ({"network": lambda self, setting: Forgetful()}, "belongs in its state_dict"),

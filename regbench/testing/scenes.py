@@ -54,6 +54,14 @@ def unlike(shape: Shape, *, masks: bool, seed: int = 0) -> Pair:
     return _pair(fine[0, 0], fine[1, 0], masks=masks)
 
 
+def enlarged(pair: Pair, factor: float) -> Pair:
+    """The same arrays with voxels so many times as long along each axis."""
+    i, j, k = (factor * spacing for spacing in pair.grid.spacing_mm)
+    grid = Grid.centred(pair.grid.shape, (i, j, k))
+    fixed_mask, moving_mask = (mask and Volume(mask.data, grid) for mask in (pair.fixed_mask, pair.moving_mask))
+    return Pair(Volume(pair.fixed.data, grid), Volume(pair.moving.data, grid), fixed_mask, moving_mask, pair.labels)
+
+
 def _pair(fixed: Float[Tensor, "i j k"], moving: Float[Tensor, "i j k"], *, masks: bool) -> Pair:
     i, j, k = fixed.shape
     grid = Grid.centred((i, j, k), SPACING_MM)

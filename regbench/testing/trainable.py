@@ -1,6 +1,7 @@
 """The contract of a trainable method: its network, its losses, its recipe."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -15,6 +16,9 @@ from regbench.testing.answers import direction_faults
 Check = tuple[str, Callable[[], Iterator[str]]]
 
 _NEARLY_NOTHING = 0.1
+_NOTHING = 1e-5
+# By which share of its largest value a field may differ between one pair and a batch.
+_ROUNDING = 0.02
 _STEP = 1e-3
 _SHIFT = 1.0
 _PRESETS: tuple[Preset, ...] = ("quick", "paper")
@@ -75,9 +79,11 @@ def move(network: nn.Module, gradient: list[Tensor | None], step: float = _STEP)
 
 def trainable_checks(subject: Subject) -> list[Check]:
     """What is looked at beyond what every method is."""
+    checks: list[Check] = [("its losses were computed with masks and without", partial(_mask_use, subject))]
     return [
         ("a new network registered a pair", partial(_start, subject)),
         ("its losses were computed", partial(_losses, subject)),
+        *(checks if subject.method.masks != "always" else []),
         ("its losses were computed for a batch of two", partial(_batch_of_two, subject)),
         ("its losses were computed under autocast", partial(_autocast, subject)),
         ("it was trained on a shifted scan", partial(_direction, subject)),
@@ -103,20 +109,45 @@ def _start(subject: Subject) -> Iterator[str]:
             f"A new network moves by up to {largest:.2g} voxels; it has to start near the identity "
             f"(at most {_NEARLY_NOTHING}): give its last layer small weights."
         )
+    network = subject.fresh(pair.setting)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+    nothing = float(subject.method.predict(network, pair).displacement.abs().max())
+    if not nothing <= _NOTHING:
+        yield f"With all weights zero it moves by {nothing:.2g} voxels, not by 0; add nothing to what its layers give."
 
 
 def _losses(subject: Subject) -> Iterator[str]:
     with_masks = {"never": [False], "training": [False, True], "always": [True]}[subject.method.masks]
     for masks in with_masks:
         batch = subject.pair(masks).batch()
-        kept = [batch.fixed.clone(), batch.moving.clone()]
+        kept = [volume.clone() for volume in _volumes(batch)]
         network = subject.fresh(batch.setting)
         terms = subject.method.losses(network, batch)
         yield from _term_faults(terms)
         yield from _recipe_faults(subject, terms)
         yield from _gradient_faults(subject.gradient(network, batch))
-        if not (torch.equal(kept[0], batch.fixed) and torch.equal(kept[1], batch.moving)):
+        if any(not torch.equal(*both) for both in zip(kept, _volumes(batch), strict=True)):
             yield "The losses wrote to the batch; work on a copy."
+
+
+def _mask_use(subject: Subject) -> Iterator[str]:
+    """Masks change the losses of a method that says so, and of no other."""
+    batch = subject.pair(masks=True).batch()
+    network = subject.fresh(batch.setting)
+    bare = replace(batch, fixed_mask=None, moving_mask=None)
+    with torch.no_grad():
+        seen, unseen = (subject.method.losses(network, one) for one in (batch, bare))
+    alike = seen.keys() == unseen.keys() and all(torch.equal(value, unseen[name]) for name, value in seen.items())
+    if subject.method.masks == "never" and not alike:
+        yield "Its losses depend on masks, but `masks` is 'never'; write masks = 'training', or do not look at them."
+    if subject.method.masks == "training" and alike:
+        yield "Its `masks` is 'training', but no loss term depends on them; write masks = 'never', or add such a term."
+
+
+def _volumes(batch: Batch) -> list[Tensor]:
+    return [v for v in (batch.fixed, batch.moving, batch.fixed_mask, batch.moving_mask) if v is not None]
 
 
 def _term_faults(terms: Mapping[str, Tensor]) -> Iterator[str]:
@@ -126,7 +157,7 @@ def _term_faults(terms: Mapping[str, Tensor]) -> Iterator[str]:
         if not isinstance(value, Tensor) or value.shape != ():
             yield f"The loss term '{name}' is no scalar tensor."
         elif not torch.isfinite(value):
-            yield f"The loss term '{name}' is {float(value)}."
+            yield f"The loss term '{name}' is {float(value)}; expected a finite number: keep divisors away from zero."
 
 
 def _gradient_faults(gradient: list[Tensor | None]) -> Iterator[str]:
@@ -150,8 +181,8 @@ def _batch_of_two(subject: Subject) -> Iterator[str]:
     yield from _term_faults(subject.method.losses(network, both))
     with torch.no_grad():
         alone, together = subject.method.displacement(network, one), subject.method.displacement(network, both)
-    if together.shape[0] != 2 or not torch.allclose(together[:1], alone, atol=1e-3):
-        yield "In a batch of two, the field of a pair depends on the other pair."
+    if together.shape[0] != 2 or not torch.allclose(together[:1], alone, atol=_ROUNDING * float(alone.abs().max())):
+        yield "In a batch of two, the field of a pair depends on the other pair; take no mean over the batch."
 
 
 def _joined(one: Tensor | None, other: Tensor | None) -> Tensor | None:
@@ -164,7 +195,14 @@ def _autocast(subject: Subject) -> Iterator[str]:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         terms = subject.method.losses(network, batch)
         gradient = subject.gradient(network, batch)
-    yield from (f"Under autocast: {fault}" for fault in (*_term_faults(terms), *_gradient_faults(gradient)))
+        field = subject.method.displacement(network, batch)
+    faults = [*_term_faults(terms), *_gradient_faults(gradient)]
+    if not torch.isfinite(field).all():
+        faults.append("The field is not finite everywhere.")
+    yield from (
+        f"Under autocast to bfloat16: {fault} Compute the culprit under torch.autocast(device.type, enabled=False)."
+        for fault in faults
+    )
 
 
 def _direction(subject: Subject) -> Iterator[str]:
@@ -183,8 +221,15 @@ def _weights(subject: Subject) -> Iterator[str]:
     pair = subject.pair()
     network = subject.stirred(pair)
     stored = load(save({name: value.contiguous() for name, value in network.state_dict().items()}))
-    other = subject.fresh(pair.setting, seed=1)
-    other.load_state_dict(stored)
-    one, two = (subject.method.predict(n, pair).displacement for n in (network, other))
-    if not torch.equal(one, two):
+
+    def differs(shown: Pair) -> bool:
+        """Whether a network that has the weights but has seen nothing gives another field."""
+        other = subject.fresh(pair.setting, seed=1)
+        other.load_state_dict(stored)
+        one, two = (subject.method.predict(n, shown).displacement for n in (network, other))
+        return not torch.equal(one, two)
+
+    if differs(pair):
         yield "A network with saved weights gives another field; all that is learnt belongs in its state_dict."
+    elif differs(subject.pair(seed=3)):
+        yield "A network's field depends on the pairs that it saw before; keep nothing from pair to pair."
