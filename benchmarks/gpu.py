@@ -1,0 +1,215 @@
+"""What a GPU does with regbench, in one command of at most ten minutes: `python -m benchmarks.gpu -o DIR`.
+
+For each trainable method, in float32 and under bfloat16 autocast: is a step on the GPU the same as on the CPU, how many
+steps a second at 160³, how much memory; then a short run of the tool itself on the phantom. The results are printed and
+written as gpu.md and gpu.json. Nothing is compiled by torch.compile: no recipe of regbench asks for it.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from regbench.api import Batch, Pair, Setting, Trainable
+from regbench.engine.terms import gradient_norm, weighted_sum
+from regbench.registry import Registry
+from regbench.testing import scenes
+
+GIB = 2**30
+LABELS = tuple(range(1, 14))
+SMALL = (32, 24, 40)
+PRECISIONS = ("float32", "bfloat16")
+SECONDS, WARMUP = 10.0, 3
+"""Of measured steps a row, after so many that warm up."""
+TOLERANCES = {"terms": 1e-3, "gradient": 5e-2}
+"""Relative; float32 with TF32 switched off, as sums are taken in another order."""
+_ROW = "| {method} | {precision} | {steps_per_second:.2f} | {peak_gib:.1f} | {worst:.1e} | {note} |"
+_HEAD = "| method | precision | steps/s | peak GiB | furthest from the CPU | |\n|---|---|---|---|---|---|"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method at one precision.
+
+    Attributes:
+        method: its name.
+        precision: of its training.
+        steps_per_second: the reciprocal of the median step; not a number where it failed.
+        peak_gib: of a step, without what was held before the network.
+        worst: the greatest relative difference of a loss term of a small step from the CPU's (float32).
+        note: what went wrong, or nothing.
+    """
+
+    method: str
+    precision: str
+    steps_per_second: float
+    peak_gib: float
+    worst: float
+    note: str = ""
+
+    def line(self) -> str:
+        """The row of the table."""
+        return _ROW.format(**asdict(self))
+
+
+class Training:
+    """A network and its optimiser, step by step as the training loop does it."""
+
+    def __init__(self, method: Trainable, network: nn.Module, batch: Batch, precision: str) -> None:
+        self.method, self.network, self.batch, self.precision = method, network, batch, precision
+        self.weights = method.training("paper").weights
+        self.parameters = list(network.parameters())
+        self.optimiser = torch.optim.Adam(self.parameters, 1e-4, fused=True)
+
+    def step(self) -> tuple[Mapping[str, Tensor], Tensor]:
+        """The loss terms and the norm of the gradient."""
+        self.optimiser.zero_grad(set_to_none=True)
+        with torch.autocast(self.batch.fixed.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            terms = self.method.losses(self.network, self.batch)
+        weighted_sum(terms, self.weights).backward()
+        norm = gradient_norm(self.parameters)
+        self.optimiser.step()
+        return {name: value.detach() for name, value in terms.items()}, norm
+
+
+def furthest_from_cpu(method: Trainable, device: torch.device) -> float:
+    """The greatest relative difference of a loss term, or the gradient's norm, of a small step from that on the CPU.
+
+    Raises:
+        AssertionError: where it is more than rounding.
+    """
+    pair = scenes.unlike(SMALL, masks=True)
+    torch.manual_seed(0)
+    here = method.network(pair.setting)
+    volumes = (pair.fixed, pair.moving, pair.fixed_mask, pair.moving_mask)
+    there = Pair(*(volume and volume.to(device) for volume in volumes), pair.labels)
+    away = deepcopy(here).to(device)
+    expected, expected_norm = Training(method, here, pair.batch(), "float32").step()
+    terms, norm = Training(method, away, there.batch(), "float32").step()
+    apart = max(_apart(terms[name], value) for name, value in expected.items())
+    assert apart <= TOLERANCES["terms"], f"a loss term differs from the CPU's by {apart:.1e}"
+    gradients = _apart(norm, expected_norm)
+    assert gradients <= TOLERANCES["gradient"], f"the gradient differs from the CPU's by {gradients:.1e}"
+    return max(apart, gradients)
+
+
+def _apart(value: Tensor, expected: Tensor) -> float:
+    return abs(float(value) - float(expected)) / max(abs(float(expected)), 1e-3)
+
+
+def large_batch(size: int, device: torch.device) -> Batch:
+    """A pair of noise with masks of 13 slabs."""
+    setting = Setting((size, size, size), (2.0, 2.0, 2.0), LABELS)
+    generator = torch.Generator().manual_seed(0)
+    images = [torch.rand(1, 1, size, size, size, generator=generator).to(device) for _ in range(2)]
+    slabs = (torch.arange(size) * (len(LABELS) + 1) // size).to(torch.uint8).to(device)
+    masks = [slabs.view(shape).expand(1, 1, size, size, size).contiguous() for shape in ((1, 1, 1, 1, -1),) * 2]
+    return Batch(images[0], images[1], masks[0], masks[1], setting)
+
+
+def speed(training: Training, seconds: float, wait: Callable[[], None]) -> float:
+    """Steps a second, by the median."""
+    for _ in range(WARMUP):
+        training.step()
+    taken: list[float] = []
+    begun = time.perf_counter()
+    while not taken or time.perf_counter() - begun < seconds:
+        wait()
+        start = time.perf_counter()
+        training.step()
+        wait()
+        taken.append(time.perf_counter() - start)
+    return 1 / statistics.median(taken)
+
+
+def measured(name: str, method: Trainable, size: int, device: torch.device, seconds: float) -> Iterator[Row]:
+    """A row for each precision; one that fails says why."""
+    on_gpu = device.type == "cuda"
+    wait: Callable[[], None] = torch.cuda.synchronize if on_gpu else lambda: None
+    for precision in PRECISIONS:
+        worst = rate = peak = float("nan")
+        note = ""
+        try:
+            worst = furthest_from_cpu(method, device)
+            batch = large_batch(size, device)
+            if on_gpu:
+                torch.cuda.empty_cache()
+                torch.cuda.reset_peak_memory_stats()
+            network = method.network(batch.setting).to(device)
+            rate = speed(Training(method, network, batch, precision), seconds, wait)
+            peak = torch.cuda.max_memory_allocated() / GIB if on_gpu else peak
+        except (RuntimeError, AssertionError) as error:  # out of memory is a RuntimeError
+            note = f"failed: {' '.join(str(error).split())[:160]}"
+        yield Row(name, precision, rate, peak, worst, note)
+
+
+def short_run(device: str) -> str:
+    """One training of a few steps by the tool itself, on the phantom; what came of it in a sentence."""
+    command = ["run", "--task", "abdomen", "--method", "ours", "--masks", "truth", "--steps", "20", "--device", device]
+    with TemporaryDirectory() as folder:
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, "-c", "from regbench.cli import app; app()", *command, "--runs", folder],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    said = "to its end" if done.returncode == 0 else f"failed: {' '.join(done.stderr.split())[-300:]}"
+    return f"`regbench {' '.join(command)}`: {said}"
+
+
+def trainable(names: Sequence[str]) -> Iterator[tuple[str, Trainable]]:
+    """The methods of these names that are trained, or all of them; `ours` and its kin also with checkpointing."""
+    registry = Registry()
+    for name in names or registry.names("method"):
+        made: Any = registry.load("method", name)
+        if issubclass(made, Trainable):
+            yield name, made()
+            yield f"{name}, checkpointing", replace(made(), checkpointing=True)
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description="Measure regbench on a GPU.")
+    parser.add_argument("methods", nargs="*", help="all that can be trained, if none is named")
+    parser.add_argument("-o", "--out", type=Path, default=Path(), help="folder for gpu.md and gpu.json")
+    parser.add_argument("--device", default="cuda", help="cuda, or cpu to try the script itself")
+    parser.add_argument("--size", type=int, default=160, help="voxels along each axis")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of measured steps a row")
+    chosen = parser.parse_args()
+    if chosen.device != "cpu" and not torch.cuda.is_available():
+        sys.exit(f"This measures a GPU, and torch {torch.__version__} finds none; run it on a machine that has one.")
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    device = torch.device(chosen.device)
+    rows: list[Row] = []
+    print(_HEAD)  # noqa: T201
+    for name, method in trainable(chosen.methods):
+        for row in measured(name, method, chosen.size, device, chosen.seconds):
+            rows.append(row)
+            print(row.line(), flush=True)  # noqa: T201
+    run = short_run(chosen.device)
+    print(f"\n{run}")  # noqa: T201
+    write(chosen.out, rows, run, torch.cuda.get_device_name() if device.type == "cuda" else "the CPU")
+
+
+def write(folder: Path, rows: Sequence[Row], run: str, device: str) -> None:
+    """gpu.md and gpu.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table = "\n".join([_HEAD, *(row.line() for row in rows)])
+    (folder / "gpu.md").write_text(f"Measured on {device}, torch {torch.__version__}.\n\n{table}\n\n{run}\n")
+    content = {"device": device, "torch": torch.__version__, "rows": [asdict(row) for row in rows], "run": run}
+    (folder / "gpu.json").write_text(json.dumps(content, indent=1))
+
+
+if __name__ == "__main__":
+    main()
