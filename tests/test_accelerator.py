@@ -38,6 +38,8 @@ def step(method: Trainable, network: nn.Module, batch: Batch) -> tuple[Mapping[s
 def test_a_step_and_a_prediction(name: str) -> None:
     method = Registry().load("method", name)()
     method = replace(method, **method.quick)
+    if name == "ours-released":
+        method = replace(method, contour=0.0)  # a distance transform that is made on the host
     pair = scenes.unlike(SHAPE, masks=True)
     torch.manual_seed(0)
     here = method.network(pair.setting)
