@@ -66,7 +66,6 @@ def counted(name: str, method: Trainable, size: int) -> Count:
     _forget()
     with ExitStack() as held:
         held.enter_context(mock.patch.object(F, "scaled_dot_product_attention", efficient_attention))
-        held.enter_context(mock.patch("monai.losses.HausdorffDTLoss.distance_field", lambda _, mask: mask.float()))
         ledger = held.enter_context(elsewhere(content=False))
         _send(network, ledger)
         images = [torch.empty(shape, device=ledger.device) for _ in range(2)]
@@ -126,7 +125,8 @@ def efficient_attention(
 def counts(names: Sequence[str], size: int) -> Iterator[Count]:
     """Every trainable method of these names, or every one, with and without checkpointing."""
     registry = Registry()
-    for name in names or registry.names("method"):
+    countable = [name for name in registry.names("method") if name != "ours-released"]  # whose contours the host makes
+    for name in names or countable:
         made = registry.load("method", name)
         if issubclass(made, Trainable):
             for checkpointing in (False, True):
