@@ -202,6 +202,8 @@ class Match(nn.Module):
 class PrototypeContourNetwork(nn.Module):
     """Scans and masks to a displacement, coarse to fine."""
 
+    labels: UInt8[Tensor, " n"]
+
     def __init__(self, labels: Sequence[int], design: Design) -> None:
         """A network whose field starts near zero.
 
@@ -210,7 +212,8 @@ class PrototypeContourNetwork(nn.Module):
             design: its layout.
         """
         super().__init__()
-        self.labels, self.design = tuple(labels), design
+        self.design = design
+        self.register_buffer("labels", torch.tensor(labels, dtype=torch.uint8), persistent=False)
         organs = len(labels) if design.one_hot else 1
         copies = 1 if design.shared_encoders else 2
         self.image_encoders = nn.ModuleList(Encoder(1, design.channels) for _ in range(copies))
@@ -244,8 +247,7 @@ class PrototypeContourNetwork(nn.Module):
     def _channels(self, mask: UInt8[Tensor, "b 1 i j k"], dtype: torch.dtype) -> Float[Tensor, "b n i j k"]:
         if not self.design.one_hot:
             return mask.to(dtype)
-        numbers = torch.tensor(self.labels, device=mask.device, dtype=mask.dtype)
-        return (mask == numbers[:, None, None, None]).to(dtype)
+        return (mask == self.labels[:, None, None, None]).to(dtype)
 
     def _encode(
         self, encoders: nn.ModuleList, moving: Float[Tensor, "b n i j k"], fixed: Float[Tensor, "b n i j k"]

@@ -62,8 +62,8 @@ class Ours(Trainable):
         licence="none stated for the released code; nothing of it is part of regbench",
         differs=(
             "Open in the text, chosen here: encoders of 8, 16, 32, 64 channels shared by both scans, masks one-hot, "
-            "heads of 16 channels, residuals on the querying stream, and a learned bias for each relative position in a "
-            "window, which equation 2 does not write and the Swin blocks that the text names have.",
+            "heads of 16 channels, residuals on the querying stream, and a learned bias for each relative position in "
+            "a window, which equation 2 does not write and the Swin blocks that the text names have.",
             "The prototypes are made of the half-resolution features; the background is a class of the contrast and "
             "takes no part in the alignment; organs absent from a scan are left out.",
             "The contour points are the middles of voxel faces; the fixed contour is carried into the moving scan by "
@@ -72,7 +72,7 @@ class Ours(Trainable):
         ),
     )
     masks: ClassVar[Literal["never", "training", "always"]] = "always"
-    quick: ClassVar[Mapping[str, object]] = MappingProxyType({"finest": 2})
+    quick: ClassVar[Mapping[str, object]] = MappingProxyType({"finest": 2, "checkpointing": False})
 
     prototype: bool = True
     contour: bool = True
@@ -88,7 +88,7 @@ class Ours(Trainable):
     composition: bool = False
     finest: Annotated[int, Field(ge=1, le=4)] = 1
     correlation: bool = False
-    checkpointing: bool = False
+    checkpointing: bool = True
     weights: Path | None = None
 
     def skip(self, pair: Pair) -> str | None:

@@ -67,7 +67,7 @@ def test_the_weights_are_those_of_section_4_2() -> None:
         {"position_bias": False},
         {"one_hot": False},
         {"shared_encoders": False},
-        {"checkpointing": True},
+        {"checkpointing": False},
         {"correlation": True},
     ],
     ids=str,
