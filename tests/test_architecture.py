@@ -17,6 +17,7 @@ ROOMS = [
     "results",
     "engine",
     "masks",
+    "registration",
     "leaderboard",
     "report",
     "testing",

@@ -12,9 +12,7 @@ import regbench
 from regbench.cli.console import out
 from regbench.data import write_bytes, write_field, write_itk_field, write_text
 from regbench.data.nifti import read_stored
-from regbench.engine.own_files import label_type, write_like
-from regbench.engine.own_method import Registrar
-from regbench.engine.own_pair import OwnScans, Registration
+from regbench.registration import OwnScans, Registrar, Registration, label_type, write_like
 from regbench.report.pair import pair_picture
 
 MOVED, MOVED_LABELS, JACOBIAN = "moved.nii.gz", "moved_labels.nii.gz", "jacobian.nii.gz"

@@ -12,11 +12,19 @@ from regbench.cli.progress import shown
 from regbench.cli.registered import FILES, print_summary, write_results
 from regbench.cli.settings import read_settings, read_shape
 from regbench.engine import reopen, resolve_device
-from regbench.engine.own_files import read_own
-from regbench.engine.own_masks import with_source_masks
-from regbench.engine.own_method import Registrar, mask_labels_of, registrar_of_method, registrar_of_run
-from regbench.engine.own_pair import OwnScans, Presented, present, register_own
 from regbench.errors import BadValueError, StorageError, UnknownNameError
+from regbench.registration import (
+    OwnScans,
+    Presented,
+    Registrar,
+    mask_labels_of,
+    present,
+    read_own,
+    register_own,
+    registrar_of_method,
+    registrar_of_run,
+    with_source_masks,
+)
 from regbench.registry import Registry
 from regbench.results import RunFolder, RunRecord, Store
 

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from regbench.api import Percentiles, Volume, Window
-from regbench.engine.own_pair import OwnScans, Registration
-from regbench.engine.own_placing import numbers_in
+from regbench.registration import OwnScans, Registration
+from regbench.registration.placing import numbers_in
 from regbench.report.slices import Plane
 
 _PANEL_IN, _DPI = 2.1, 150

@@ -6,7 +6,7 @@ import torch
 from matplotlib.image import imread
 
 from regbench.api import Field, Grid, Pair, Percentiles, Volume, Window
-from regbench.engine.own_pair import OwnScans, Preparation, Registration, present, register_own
+from regbench.registration.pair import OwnScans, Preparation, Registration, present, register_own
 from regbench.report import pair as room
 from regbench.report.pair import pair_picture
 

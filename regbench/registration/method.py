@@ -12,11 +12,11 @@ from regbench.engine.checkpoint import load_weights
 from regbench.engine.evaluation import Register
 from regbench.engine.given import FIELDS
 from regbench.engine.outside import placed
-from regbench.engine.own_pair import OwnScans, Preparation
-from regbench.engine.own_placing import numbers_in
 from regbench.engine.refinement import refining
 from regbench.engine.seeds import derive, own_randomness
 from regbench.errors import BadValueError, DataError, PluginError
+from regbench.registration.pair import OwnScans, Preparation
+from regbench.registration.placing import numbers_in
 from regbench.registry import Registry, configuration, configure
 from regbench.results import RunFolder, RunRecord
 

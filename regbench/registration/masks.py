@@ -7,11 +7,11 @@ from regbench.api import MaskSource, Volume
 from regbench.data import cache_folder
 from regbench.engine.masks import mask_request, masks_key
 from regbench.engine.outside import placed
-from regbench.engine.own_pair import Presented
 from regbench.engine.plan import Chosen
 from regbench.engine.progress import Progress
 from regbench.engine.reopening import Reopened
 from regbench.errors import BadValueError, DataError
+from regbench.registration.pair import Presented
 from regbench.registry import Registry, configure
 
 _FIXED, _MOVING = "own/fixed", "own/moving"

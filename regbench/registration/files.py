@@ -11,8 +11,8 @@ from regbench.data.atomic import write_bytes
 from regbench.data.inflate import deflated
 from regbench.data.nifti import Stored, canonical, nifti_bytes, read_stored
 from regbench.data.orientation import Array, inverse, turn_array, turn_of
-from regbench.engine.own_pair import OwnScans
 from regbench.errors import DataError
+from regbench.registration.pair import OwnScans
 
 _nibabel: Any = nib
 

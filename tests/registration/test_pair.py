@@ -10,13 +10,13 @@ import torch
 from regbench.api import Crop, Field, Grid, Pair, Squeeze, Volume, Window
 from regbench.data import read_volume
 from regbench.data.nifti import read_stored
-from regbench.engine import own_placing
 from regbench.engine.evaluation import Register
-from regbench.engine.own_files import label_type, read_own, write_like
-from regbench.engine.own_grid import centring_shift_mm, network_grid, shared_share
-from regbench.engine.own_pair import OwnScans, Preparation, Registration, present, register_own
-from regbench.engine.own_placing import Pulled, field_onto, jacobian_map, pull, scan_onto, still
 from regbench.errors import DataError, RunError
+from regbench.registration import placing
+from regbench.registration.files import label_type, read_own, write_like
+from regbench.registration.grid import centring_shift_mm, network_grid, shared_share
+from regbench.registration.pair import OwnScans, Preparation, Registration, present, register_own
+from regbench.registration.placing import Pulled, field_onto, jacobian_map, pull, scan_onto, still
 from regbench.spatial import jacobian_determinant, resample
 
 UNIT = Window(low=0, high=1)
@@ -151,7 +151,7 @@ def test_slabs_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         return [whole.displacement, moved.data, jacobian_map(whole).data]
 
     at_once = everything()
-    monkeypatch.setattr(own_placing, "_SLAB_VOXELS", 3 * 22 * 20)
+    monkeypatch.setattr(placing, "_SLAB_VOXELS", 3 * 22 * 20)
     for one, other in zip(at_once, everything(), strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
 

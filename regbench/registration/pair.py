@@ -12,8 +12,12 @@ from torch import Tensor
 from regbench.api import Field, Grid, Pair, Percentiles, Volume, Window
 from regbench.data.preprocess import to_unit
 from regbench.engine.evaluation import Register, checked
-from regbench.engine.own_grid import GridRule, centring_shift_mm, moved_by, network_grid, shared_share
-from regbench.engine.own_placing import (
+from regbench.engine.seeds import derive, own_randomness
+from regbench.errors import DataError
+from regbench.losses import lncc
+from regbench.metrics.overlap import dsc
+from regbench.registration.grid import GridRule, centring_shift_mm, moved_by, network_grid, shared_share
+from regbench.registration.placing import (
     Pulled,
     field_onto,
     jacobian_map,
@@ -23,10 +27,6 @@ from regbench.engine.own_placing import (
     scan_onto,
     still,
 )
-from regbench.engine.seeds import derive, own_randomness
-from regbench.errors import DataError
-from regbench.losses import lncc
-from regbench.metrics.overlap import dsc
 from regbench.spatial import resample, warp
 
 _CPU = torch.device("cpu")
