@@ -88,7 +88,7 @@ def cohort() -> Cohort:
 
 
 def write_abdomen(
-    folder: Path, cases: int = 12, labels: int = 13, shape: Shape = SHAPE, spacing_mm: tuple[float, ...] = SPACING_MM
+    folder: Path, cases: int, labels: int = 13, shape: Shape = SHAPE, spacing_mm: tuple[float, ...] = SPACING_MM
 ) -> Path:
     """Blobs as Learn2Reg's AbdomenCTCT, landmarks included; test pairs are those of every third case."""
     grid = Grid.centred(shape, spacing_mm)
@@ -116,7 +116,7 @@ def write_abdomen(
     return folder
 
 
-def write_acdc(folder: Path, patients: int = 12, shape: Shape = (30, 26, 8)) -> Path:
+def write_acdc(folder: Path, patients: int, shape: Shape = (30, 26, 8)) -> Path:
     """Blobs as the ACDC release: the blobs are smaller at end-systole, which is frame 9."""
     grid = Grid(shape, np.diag([1.5, 1.5, 10.0, 1.0]))
     for number in range(1, patients + 1):

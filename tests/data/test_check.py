@@ -21,12 +21,12 @@ Spoil = Callable[[Path], None]
 
 @pytest.fixture(scope="module")
 def sound_abdomen(toy: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return toy.write_abdomen(tmp_path_factory.mktemp("abdomen"))
+    return toy.write_abdomen(tmp_path_factory.mktemp("abdomen"), cases=20)
 
 
 @pytest.fixture(scope="module")
 def sound_acdc(toy: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return toy.write_acdc(tmp_path_factory.mktemp("acdc"))
+    return toy.write_acdc(tmp_path_factory.mktemp("acdc"), patients=32)
 
 
 @pytest.fixture
@@ -39,8 +39,9 @@ def acdc(sound_acdc: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(sound_acdc, tmp_path / "copy"))
 
 
-def _phantom(task: Abdomen | Acdc) -> Protocol:
-    return task.protocols()["phantom"]
+def _fitting(task: Abdomen | Acdc) -> Protocol:
+    """The protocol of exactly the patients that the sound folder has."""
+    return task.protocols()["sample20" if isinstance(task, Abdomen) else "phantom"]
 
 
 def _change(path: Path, values: Callable[[np.ndarray], np.ndarray], affine: np.ndarray | None = None) -> None:
@@ -219,7 +220,7 @@ ABDOMEN: dict[str, tuple[Spoil, str]] = {
     ),
     "a case not listed": (
         lambda f: _edit(f, lambda listing: listing["training"].pop()),
-        "imagesTr/AbdomenCTCT_0012_0000.nii.gz is not among the training images of AbdomenCTCT_dataset.json",
+        "imagesTr/AbdomenCTCT_0020_0000.nii.gz is not among the training images of AbdomenCTCT_dataset.json",
     ),
     "a pair with a stranger": (
         lambda f: _edit(f, lambda listing: listing["registration_val"].append({"fixed": "a/b.nii.gz", "moving": "c"})),
@@ -309,9 +310,9 @@ ACDC: dict[str, tuple[Spoil, str]] = {
 
 
 def test_sound_folders_have_no_fault(sound_abdomen: Path, sound_acdc: Path) -> None:
-    assert check(Abdomen(), sound_abdomen, _phantom(Abdomen())) == []
+    assert check(Abdomen(), sound_abdomen, _fitting(Abdomen())) == []
     assert check(Abdomen(), sound_abdomen) == []
-    assert check(Acdc(), sound_acdc, _phantom(Acdc())) == []
+    assert check(Acdc(), sound_acdc, _fitting(Acdc())) == []
     assert check(Acdc(), sound_acdc) == []
 
 
@@ -319,7 +320,7 @@ def test_sound_folders_have_no_fault(sound_abdomen: Path, sound_acdc: Path) -> N
 def test_a_spoiled_abdomen_is_named(abdomen: Path, name: str) -> None:
     spoil, said = ABDOMEN[name]
     spoil(abdomen)
-    faults = check(Abdomen(), abdomen, _phantom(Abdomen()))
+    faults = check(Abdomen(), abdomen, _fitting(Abdomen()))
     assert any(said in fault for fault in faults), faults
     assert all(fault.endswith(".") for fault in faults)
 
@@ -328,7 +329,7 @@ def test_a_spoiled_abdomen_is_named(abdomen: Path, name: str) -> None:
 def test_a_spoiled_heart_is_named(acdc: Path, name: str) -> None:
     spoil, said = ACDC[name]
     spoil(acdc)
-    faults = check(Acdc(), acdc, _phantom(Acdc()))
+    faults = check(Acdc(), acdc, _fitting(Acdc()))
     assert any(said in fault for fault in faults), faults
     assert all(fault.endswith(".") for fault in faults)
 
@@ -343,11 +344,11 @@ def test_all_faults_come_in_one_go_and_nothing_else(abdomen: Path) -> None:
         "0007": "label out of range",
         "0008": "NaN",
         "0009": "truncated image",
-        "0012": "a case not listed",
+        "0020": "a case not listed",
     }
     for name in chosen.values():
         ABDOMEN[name][0](abdomen)
-    faults = check(Abdomen(), abdomen, _phantom(Abdomen()))
+    faults = check(Abdomen(), abdomen, _fitting(Abdomen()))
     for case, name in chosen.items():
         assert any(ABDOMEN[name][1] in fault for fault in faults), faults
         assert sum(case in fault.partition(" ")[0] for fault in faults) == 1 + (case in {"0005"}), faults
@@ -356,11 +357,11 @@ def test_all_faults_come_in_one_go_and_nothing_else(abdomen: Path) -> None:
 
 def test_a_copy_across_training_and_test_is_called_a_leak(abdomen: Path) -> None:
     _copy_case(abdomen, "0002", "0010")
-    faults = check(Abdomen(), abdomen, _phantom(Abdomen()))
+    faults = check(Abdomen(), abdomen, _fitting(Abdomen()))
     assert len(faults) == 2
     assert all("the same case would be in both train and test" in fault for fault in faults)
     _copy_case(abdomen, "0004", "0010")
-    faults = check(Abdomen(), abdomen, _phantom(Abdomen()))
+    faults = check(Abdomen(), abdomen, _fitting(Abdomen()))
     assert len(faults) == 2
     assert not any("train and test" in fault for fault in faults)
 
@@ -368,15 +369,15 @@ def test_a_copy_across_training_and_test_is_called_a_leak(abdomen: Path) -> None
 def test_what_a_protocol_lacks_is_said(sound_abdomen: Path) -> None:
     faults = check(Abdomen(), sound_abdomen, Abdomen().protocols()["ipmi25"])
     assert len(faults) == 1
-    assert "lacks 18 of the scans that the protocol ipmi25 names: 0014, 0015, 0017" in faults[0]
+    assert "lacks 10 of the scans that the protocol ipmi25 names: 0021, 0023, 0024" in faults[0]
 
 
 def test_a_scan_that_is_gone_without_a_trace_is_missed_by_the_fitting_protocol(abdomen: Path) -> None:
     for file in (_image, _labels):
-        file(abdomen, "0012").unlink()
+        file(abdomen, "0020").unlink()
     _edit(abdomen, lambda listing: listing["training"].pop())
     (fault,) = check(Abdomen(), abdomen)
-    assert "lacks 1 of the scans that the protocol phantom names: 0012" in fault
+    assert "lacks 1 of the scans that the protocol sample20 names: 0020" in fault
 
 
 def test_folders_that_hold_nothing(tmp_path: Path) -> None:
@@ -398,12 +399,12 @@ def test_a_spoiled_folder_is_not_loaded_and_says_all_of_it(abdomen: Path) -> Non
     ABDOMEN["truncated image"][0](abdomen)
     ABDOMEN["label out of range"][0](abdomen)
     with pytest.raises(DataError) as caught:
-        load_cohort(Abdomen(), abdomen, _phantom(Abdomen()).at((12, 10, 14)))
+        load_cohort(Abdomen(), abdomen, _fitting(Abdomen()).at((12, 10, 14)))
     assert len(caught.value.faults) == 2
 
 
 def test_a_contradiction_of_the_layout_stops_a_load_that_the_cache_could_serve(abdomen: Path) -> None:
-    small = _phantom(Abdomen()).at((12, 10, 14))
+    small = _fitting(Abdomen()).at((12, 10, 14))
     load_cohort(Abdomen(), abdomen, small)
     ABDOMEN["a case in both lists"][0](abdomen)
     with pytest.raises(DataError, match="in both training and test"):

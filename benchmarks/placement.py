@@ -1,0 +1,83 @@
+"""Whether a method would run on a GPU, tried without one on the device of `benchmarks.elsewhere`."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.elsewhere import MixedDevicesError, elsewhere
+from regbench.api import Batch, Pair, Shape, Trainable
+from regbench.engine.terms import gradient_norm, weighted_sum
+from regbench.registry import Registry
+from regbench.testing import scenes
+
+
+def try_method(name: str, shape: Shape) -> None:
+    """One step with masks and one prediction of a trainable method: nothing mixes, and the numbers are the CPU's.
+
+    Args:
+        name: in the registry; its quick variant is taken.
+        shape: of the scans.
+
+    Raises:
+        MixedDevicesError: where tensors of two devices meet.
+        AssertionError: where a result lies on the CPU, or is not what the CPU computes.
+    """
+    method = Registry().load("method", name)()
+    method = replace(method, **method.quick)
+    if name == "ours-released":
+        method = replace(method, contour=0.0)  # a distance transform that is made on the host
+    pair = scenes.unlike(shape, masks=True)
+    here = _away_from_the_identity(method, pair)
+    with elsewhere() as ledger:
+        away = deepcopy(here).to(ledger.device)
+        volumes = (pair.fixed, pair.moving, pair.fixed_mask, pair.moving_mask)
+        far = Pair(*(volume and volume.to(ledger.device) for volume in volumes), pair.labels)
+        terms, norm = _step(method, away, far.batch())
+        field = method.predict(away, far).displacement
+        assert {value.device for value in (*terms.values(), norm, field)} == {ledger.device}
+        expected, expected_norm = _step(method, here, pair.batch())
+        for term, value in expected.items():
+            torch.testing.assert_close(terms[term].detach().cpu(), value.detach(), rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(norm.cpu(), expected_norm, rtol=2e-2, atol=1e-6)
+        torch.testing.assert_close(field.cpu(), method.predict(here, pair).displacement, rtol=0, atol=0.02)
+
+
+def try_the_device() -> None:
+    """Tensors of two devices do not mix on it, and numbers do with either.
+
+    Raises:
+        AssertionError: if they do.
+    """
+    with elsewhere() as ledger:
+        one = torch.ones(3, device=ledger.device)
+        try:
+            _ = one + torch.ones(3)
+        except MixedDevicesError:
+            assert (one + torch.tensor(1.0)).cpu().tolist() == [2, 2, 2]
+            return
+    raise AssertionError("tensors of two devices were added")
+
+
+def _away_from_the_identity(method: Trainable, pair: Pair) -> nn.Module:
+    """A new network whose last layer, which starts near nothing, is drawn anew."""
+    torch.manual_seed(0)
+    network = method.network(pair.setting)
+    for parameter in network.parameters():
+        if 0 < parameter.detach().abs().max() < 1e-3:
+            nn.init.normal_(parameter, std=0.02)
+    return network
+
+
+def _step(method: Trainable, network: nn.Module, batch: Batch) -> tuple[Mapping[str, Tensor], Tensor]:
+    """One step as the training loop does it: the loss terms and the norm of the gradient."""
+    parameters = list(network.parameters())
+    optimiser = torch.optim.Adam(parameters, 1e-3, fused=True)
+    torch.manual_seed(0)  # for what is dropped in training
+    terms = method.losses(network, batch)
+    weighted_sum(terms, method.training("paper").weights).backward()
+    norm = gradient_norm(parameters)
+    optimiser.step()
+    return terms, norm
