@@ -50,6 +50,10 @@ def run(
     runs: RunsOption = DEFAULT_RUNS,
     save_fields: Annotated[bool, typer.Option("--save-fields", help="Keep the displacement fields.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Run again what is done.")] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", metavar="N", min=1, help="So many runs at a time. [default: quick on a CPU: 2; else 1]"),
+    ] = None,
     plugin: PluginOption = None,
 ) -> None:
     """Train and evaluate methods on tasks, and print the board.
@@ -74,6 +78,7 @@ def run(
         runs=runs,
         save_fields=save_fields,
         force=force,
+        jobs=jobs,
         plugins=plugin or [],
     )
     raise typer.Exit(carry_out(order))

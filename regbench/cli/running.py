@@ -9,6 +9,7 @@ from rich.console import Console
 from regbench.api import Preset
 from regbench.cli.console import err, out
 from regbench.cli.errors import FAILED, INTERRUPTED, OK, WRONG_REQUEST
+from regbench.cli.jobs import side_by_side
 from regbench.cli.plans import (
     BASELINE,
     DEFAULT_MASKS,
@@ -27,7 +28,7 @@ from regbench.cli.settings import read_budget, read_folders, read_settings
 from regbench.data import prepare
 from regbench.engine import Plan, Tick
 from regbench.engine import run as run_plan
-from regbench.engine.devices import resolve_device
+from regbench.engine.devices import cores, resolve_device
 from regbench.engine.records import now
 from regbench.errors import BadValueError, RequestError, RunError
 from regbench.leaderboard import boards, measured, renderable
@@ -55,6 +56,7 @@ class Order:
     runs: Path
     save_fields: bool
     force: bool
+    jobs: int | None
     plugins: Sequence[Path]
 
 
@@ -74,12 +76,12 @@ def carry_out(order: Order) -> int:
     """Check everything that was asked for, run it all, print the boards; the exit status."""
     registry = Registry(order.plugins)
     outcome = Outcome()
-    wanted = _wanted(order, registry, outcome)
+    wanted, unusable = _wanted(order, registry)
     rows(registry, wanted)
     metrics, broken = usable_metrics(registry)
-    for sentence in broken:
+    for sentence in [*unusable, *broken]:
         _complain(sentence)
-    outcome.worsen(FAILED if broken else OK)
+        outcome.worsen(FAILED)
     _announce(registry, wanted)
     try:
         for name in wanted.tasks:
@@ -94,7 +96,11 @@ def carry_out(order: Order) -> int:
                 _complain(f"{name}: {error}")
                 outcome.worsen(WRONG_REQUEST)
             else:
-                _run_all(todo, order, outcome)
+                jobs = _jobs(order, wanted, todo)
+                if jobs > 1:
+                    _run_side_by_side(todo, order, outcome, jobs)
+                else:
+                    _run_all(todo, order, outcome)
     except KeyboardInterrupt:
         err().print("Interrupted. The same command goes on from the last checkpoint.")
         return INTERRUPTED
@@ -102,15 +108,21 @@ def carry_out(order: Order) -> int:
     return outcome.status
 
 
-def _wanted(order: Order, registry: Registry, outcome: Outcome) -> Wanted:
+def plans_of(order: Order, task: str) -> list[Plan]:
+    """The plans of one of an order's tasks, which was checked and prepared before."""
+    registry = Registry(order.plugins)
+    wanted, _ = _wanted(order, registry)
+    metrics, _ = usable_metrics(registry)
+    return plans(registry, stage(registry, task, wanted), wanted, metrics)
+
+
+def _wanted(order: Order, registry: Registry) -> tuple[Wanted, list[str]]:
+    """What is meant, and a sentence for each plugin that cannot be used."""
     if order.steps is not None and order.budget is not None:
         raise BadValueError("--steps and --budget exclude each other; give one of them.")
     tasks, broken_tasks = names_of(registry, "task", order.tasks)
     methods, broken_methods = names_of(registry, "method", order.methods)
-    for sentence in [*broken_tasks, *broken_methods]:
-        _complain(sentence)
-        outcome.worsen(FAILED)
-    return Wanted(
+    wanted = Wanted(
         tasks=tasks,
         methods=methods,
         masks=masks_meant(order.methods, order.masks),
@@ -125,6 +137,7 @@ def _wanted(order: Order, registry: Registry, outcome: Outcome) -> Wanted:
         device=resolve_device(order.device),
         save_fields=order.save_fields,
     )
+    return wanted, [*broken_tasks, *broken_methods]
 
 
 def _announce(registry: Registry, wanted: Wanted) -> None:
@@ -152,11 +165,35 @@ def _prepare(here: Stage) -> None:
         progress.done()
 
 
+def _jobs(order: Order, wanted: Wanted, todo: Sequence[Plan]) -> int:
+    """How many runs at a time: two small trainings are sooner done on a CPU than one after the other on all cores."""
+    if order.jobs is not None:
+        return min(order.jobs, len(todo))
+    trained = sum(plan.recipe is not None for plan in todo)
+    return 2 if trained > 1 and wanted.preset == "quick" and wanted.device.type == "cpu" and cores() > 1 else 1
+
+
+def _run_side_by_side(todo: Sequence[Plan], order: Order, outcome: Outcome, jobs: int) -> None:
+    begun = now()
+    _tell(f"{len(todo)} runs, {jobs} at a time; --jobs 1 runs one after the other and shows how far it has come.")
+    for number, (place, ended) in enumerate(side_by_side(order, todo[0].task_name, len(todo), jobs), 1):
+        _tell(f"{number}/{len(todo)} {_named(todo[place])}")
+        if ended.record is None:
+            _complain(f"    {ended.sentence}")
+            outcome.worsen(WRONG_REQUEST if ended.wrong_request else FAILED)
+        else:
+            outcome.records.append(ended.record)
+            outcome.worsen(_report(ended.record, begun, asked="all" not in order.methods))
+
+
+def _named(plan: Plan) -> str:
+    return plan.row + (f", seed {plan.seed}" if plan.recipe else "")
+
+
 def _run_all(todo: Sequence[Plan], order: Order, outcome: Outcome) -> None:
     store = Store(order.runs)
     for place, plan in enumerate(todo, 1):
-        seed = f", seed {plan.seed}" if plan.recipe else ""
-        _tell(f"{place}/{len(todo)} {plan.row}{seed}")
+        _tell(f"{place}/{len(todo)} {_named(plan)}")
         try:
             begun = now()
             record = run_plan(plan, store, shown(), force=order.force)

@@ -61,6 +61,7 @@ def machine(device: torch.device, precision: Precision, method: type | None = No
         system=platform.platform(),
         processor=_processor(),
         cores=cores(),
+        threads=torch.get_num_threads(),
         accelerator=torch.cuda.get_device_name(device) if on_gpu else None,
         python=platform.python_version(),
         torch=torch.__version__,

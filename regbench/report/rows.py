@@ -69,6 +69,7 @@ def _run(run: RunRecord) -> str:
         f"best validation {training.best_validation:.1f} after step {training.best_step}"
         if training and training.best_validation is not None else "",
         machine.accelerator or f"{machine.processor}, {machine.cores} cores",
+        f"threads {machine.threads}" if machine.threads and not machine.accelerator else "",
         f"{machine.system}, Python {machine.python}, torch {machine.torch}",
         f"CUDA {machine.cuda}, TF32 {'on' if machine.tf32 else 'off'}" if machine.cuda else "",
         f"{machine.precision}, {'deterministic' if machine.deterministic else 'not deterministic'}",

@@ -85,6 +85,7 @@ class MachineRecord(_Part):
         system: the operating system.
         processor: the CPU.
         cores: how many the process may use.
+        threads: on how many torch computed; None in older records.
         accelerator: the GPU, or None where a CPU computed.
         python: version.
         torch: version.
@@ -98,6 +99,7 @@ class MachineRecord(_Part):
     system: str
     processor: str
     cores: int
+    threads: int | None = None
     accelerator: str | None
     python: str
     torch: str

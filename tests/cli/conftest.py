@@ -1,6 +1,5 @@
 """A command line to call, and plugins in files for it."""
 
-import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -90,8 +89,13 @@ def plugin_words(tmp_path: Path) -> Sequence[str]:
 
 @pytest.fixture
 def run(call: Call, plugin_words: Sequence[str]) -> Call:
-    """Call regbench run on the toy task."""
-    return functools.partial(call, "run", "--task", "balls", *plugin_words)
+    """Call regbench run on the toy task, one run after the other unless the words say otherwise."""
+
+    def invoke(*words: str | Path) -> Result:
+        jobs = () if "--jobs" in words else ("--jobs", "1")
+        return call("run", "--task", "balls", *plugin_words, *jobs, *words)
+
+    return invoke
 
 
 @pytest.fixture
