@@ -11,7 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,10 +19,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from regbench.api import Batch, Pair, Setting, Trainable
-from regbench.engine.terms import gradient_norm, weighted_sum
+from benchmarks.training import Training, sent
+from regbench.api import Batch, Setting, Trainable
 from regbench.registry import Registry
 from regbench.testing import scenes
 
@@ -63,26 +63,6 @@ class Row:
         return _ROW.format(**asdict(self))
 
 
-class Training:
-    """A network and its optimiser, step by step as the training loop does it."""
-
-    def __init__(self, method: Trainable, network: nn.Module, batch: Batch, precision: str) -> None:
-        self.method, self.network, self.batch, self.precision = method, network, batch, precision
-        self.weights = method.training("paper").weights
-        self.parameters = list(network.parameters())
-        self.optimiser = torch.optim.Adam(self.parameters, 1e-4, fused=True)
-
-    def step(self) -> tuple[Mapping[str, Tensor], Tensor]:
-        """The loss terms and the norm of the gradient."""
-        self.optimiser.zero_grad(set_to_none=True)
-        with torch.autocast(self.batch.fixed.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            terms = self.method.losses(self.network, self.batch)
-        weighted_sum(terms, self.weights).backward()
-        norm = gradient_norm(self.parameters)
-        self.optimiser.step()
-        return {name: value.detach() for name, value in terms.items()}, norm
-
-
 def furthest_from_cpu(method: Trainable, device: torch.device) -> float:
     """The greatest relative difference of a loss term, or the gradient's norm, of a small step from that on the CPU.
 
@@ -92,11 +72,9 @@ def furthest_from_cpu(method: Trainable, device: torch.device) -> float:
     pair = scenes.unlike(SMALL, masks=True)
     torch.manual_seed(0)
     here = method.network(pair.setting)
-    volumes = (pair.fixed, pair.moving, pair.fixed_mask, pair.moving_mask)
-    there = Pair(*(volume and volume.to(device) for volume in volumes), pair.labels)
     away = deepcopy(here).to(device)
     expected, expected_norm = Training(method, here, pair.batch(), "float32").step()
-    terms, norm = Training(method, away, there.batch(), "float32").step()
+    terms, norm = Training(method, away, sent(pair, device).batch(), "float32").step()
     apart = max(_apart(terms[name], value) for name, value in expected.items())
     assert apart <= TOLERANCES["terms"], f"a loss term differs from the CPU's by {apart:.1e}"
     gradients = _apart(norm, expected_norm)

@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.elsewhere import Ledger, elsewhere
+from benchmarks.training import Training
 from regbench.api import Batch, Setting, Trainable
-from regbench.engine.terms import gradient_norm, weighted_sum
 from regbench.registry import Registry
 
 GIB = 2**30
@@ -76,17 +76,12 @@ def counted(name: str, method: Trainable, size: int) -> Count:
 
 
 def _step(method: Trainable, network: nn.Module, batch: Batch) -> None:
-    parameters = list(network.parameters())
-    optimiser = torch.optim.Adam(parameters, fused=True)
-    for parameter in parameters:
+    training = Training(method, network, batch, "float32")
+    for parameter in training.parameters:
         parameter.grad = torch.zeros_like(parameter)
-    optimiser.step()  # gives it its state
-    optimiser.zero_grad(set_to_none=True)
+    training.optimiser.step()  # gives it its state
     good = [tensor.clone() for tensor in network.state_dict().values()]  # which the training loop keeps
-    terms = method.losses(network, batch)
-    weighted_sum(terms, method.training("paper").weights).backward()
-    gradient_norm(parameters)
-    optimiser.step()
+    training.step()
     del good
 
 

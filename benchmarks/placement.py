@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.elsewhere import MixedDevicesError, elsewhere
+from benchmarks.training import Training, sent
 from regbench.api import Batch, Pair, Shape, Trainable
-from regbench.engine.terms import gradient_norm, weighted_sum
 from regbench.registry import Registry
 from regbench.testing import scenes
 
@@ -33,14 +33,13 @@ def try_method(name: str, shape: Shape) -> None:
     here = _away_from_the_identity(method, pair)
     with elsewhere() as ledger:
         away = deepcopy(here).to(ledger.device)
-        volumes = (pair.fixed, pair.moving, pair.fixed_mask, pair.moving_mask)
-        far = Pair(*(volume and volume.to(ledger.device) for volume in volumes), pair.labels)
-        terms, norm = _step(method, away, far.batch())
+        far = sent(pair, ledger.device)
+        terms, norm = _first_step(method, away, far.batch())
         field = method.predict(away, far).displacement
         assert {value.device for value in (*terms.values(), norm, field)} == {ledger.device}
-        expected, expected_norm = _step(method, here, pair.batch())
+        expected, expected_norm = _first_step(method, here, pair.batch())
         for term, value in expected.items():
-            torch.testing.assert_close(terms[term].detach().cpu(), value.detach(), rtol=1e-3, atol=1e-5)
+            torch.testing.assert_close(terms[term].cpu(), value, rtol=1e-3, atol=1e-5)
         torch.testing.assert_close(norm.cpu(), expected_norm, rtol=2e-2, atol=1e-6)
         torch.testing.assert_close(field.cpu(), method.predict(here, pair).displacement, rtol=0, atol=0.02)
 
@@ -71,13 +70,7 @@ def _away_from_the_identity(method: Trainable, pair: Pair) -> nn.Module:
     return network
 
 
-def _step(method: Trainable, network: nn.Module, batch: Batch) -> tuple[Mapping[str, Tensor], Tensor]:
-    """One step as the training loop does it: the loss terms and the norm of the gradient."""
-    parameters = list(network.parameters())
-    optimiser = torch.optim.Adam(parameters, 1e-3, fused=True)
+def _first_step(method: Trainable, network: nn.Module, batch: Batch) -> tuple[Mapping[str, Tensor], Tensor]:
+    training = Training(method, network, batch, "float32", rate=1e-3)
     torch.manual_seed(0)  # for what is dropped in training
-    terms = method.losses(network, batch)
-    weighted_sum(terms, method.training("paper").weights).backward()
-    norm = gradient_norm(parameters)
-    optimiser.step()
-    return terms, norm
+    return training.step()

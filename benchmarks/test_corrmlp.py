@@ -1,7 +1,5 @@
 """CorrMLP: the published order of operations beside ours, equality first, then the ratios."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,15 +11,9 @@ from regbench_baselines.corrmlp import ChannelAttention, CorrelationBlock, CorrM
 from regbench_baselines.pyramid import PyramidEncoder
 from regbench_baselines.window_mlp import WindowGate, WindowMLP
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SHAPE = (64, 48, 80)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def plain_correlation(a: Tensor, b: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Losses with their gradients: the plain formulations beside ours, equality first, then times as ratios."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -12,15 +12,9 @@ from benchmarks.ratio import peak_bytes, ratio
 from regbench.losses import gradient_penalty, lncc, warped_dice
 from regbench.spatial import warp
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LABELS = tuple(range(1, 13))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def plain_lncc(fixed: Tensor, moved: Tensor, window: int = 9) -> Tensor:

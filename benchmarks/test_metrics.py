@@ -5,7 +5,7 @@ labels for Dice, surface distances label by label (given whole volumes, which it
 surface-distance package does), and the Jacobian by nine correlations in float64.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,8 @@ from benchmarks.ratio import peak_bytes, ratio
 from regbench.metrics import dsc, hd95, sdlogj
 from regbench.metrics.surface_area import surface_areas
 from regbench.spatial import warp_labels
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SIZE = 160
 LABELS = range(1, 14)
@@ -57,14 +59,6 @@ class PairOfScans:
     fixed: np.ndarray
     moving: np.ndarray
     u: np.ndarray
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

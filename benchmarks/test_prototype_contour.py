@@ -1,6 +1,6 @@
 """The losses of our method: tables of all pairs made, and not made; equality first, then the ratios."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -11,16 +11,10 @@ from benchmarks.ratio import cost
 from regbench_methods.contour import chamfer
 from regbench_methods.prototype import contrast, masked_average_pooling
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 POINTS = 10_000
 CLASSES, CHANNELS, VOXELS = 13, 16, 48**3
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def plain_chamfer(a: Tensor, b: Tensor) -> Tensor:

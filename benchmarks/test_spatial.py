@@ -1,6 +1,6 @@
 """Warping: the formulation that registration repositories share beside ours, equality first, then times as ratios."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,6 +11,8 @@ from torch import Tensor
 
 from benchmarks.ratio import peak_bytes, ratio
 from regbench.spatial import integrate, warp, warp_labels
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class PlainWarp:
@@ -26,14 +28,6 @@ class PlainWarp:
         normalised = [2 * (points[:, axis] / (n - 1) - 0.5) for axis, n in enumerate(u.shape[2:])]
         grid = torch.stack(normalised, 1).permute(0, 2, 3, 4, 1)[..., [2, 1, 0]]
         return F.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def _smooth(seed: int, channels: int, size: int) -> Tensor:

@@ -1,6 +1,6 @@
 """A training step of VoxelMorph as a whole: the plain formulation beside ours, equality first, then the ratios."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -14,15 +14,9 @@ from regbench.spatial import warp
 from regbench_baselines.blocks import UpsampledConv
 from regbench_baselines.voxelmorph import VoxelMorphNet
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIZE = 96
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class PlainVoxelMorph(VoxelMorphNet):

@@ -4,7 +4,7 @@ The usual one pads, rolls, cuts into windows, projects, and holds the scores of 
 for each window.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -15,15 +15,9 @@ from benchmarks.ratio import Ratio, peak_bytes, ratio
 from regbench_baselines.window_attention import WindowAttention
 from regbench_baselines.windows import relative_index
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CHANNELS, HEADS = 96, 4
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Plain:

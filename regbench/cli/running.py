@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -26,7 +27,7 @@ from regbench.cli.plans import (
 from regbench.cli.progress import clock, shown
 from regbench.cli.settings import read_budget, read_folders, read_settings
 from regbench.data import prepare
-from regbench.engine import Plan, Tick
+from regbench.engine import Plan, Progress, Silent, Tick
 from regbench.engine import run as run_plan
 from regbench.engine.devices import cores, resolve_device
 from regbench.engine.records import now
@@ -58,6 +59,21 @@ class Order:
     force: bool
     jobs: int | None
     plugins: Sequence[Path]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What came of a plan.
+
+    Attributes:
+        record: its record; None where there is none.
+        sentence: why there is none.
+        wrong_request: it could not even be begun.
+    """
+
+    record: RunRecord | None
+    sentence: str = ""
+    wrong_request: bool = False
 
 
 @dataclass
@@ -106,14 +122,6 @@ def carry_out(order: Order) -> int:
         return INTERRUPTED
     _print_boards(Store(order.runs), outcome.records)
     return outcome.status
-
-
-def plans_of(order: Order, task: str) -> list[Plan]:
-    """The plans of one of an order's tasks, which was checked and prepared before."""
-    registry = Registry(order.plugins)
-    wanted, _ = _wanted(order, registry)
-    metrics, _ = usable_metrics(registry)
-    return plans(registry, stage(registry, task, wanted), wanted, metrics)
 
 
 def _wanted(order: Order, registry: Registry) -> tuple[Wanted, list[str]]:
@@ -176,33 +184,52 @@ def _jobs(order: Order, wanted: Wanted, todo: Sequence[Plan]) -> int:
 def _run_side_by_side(todo: Sequence[Plan], order: Order, outcome: Outcome, jobs: int) -> None:
     begun = now()
     _tell(f"{len(todo)} runs, {jobs} at a time; --jobs 1 runs one after the other and shows how far it has come.")
-    for number, (place, ended) in enumerate(side_by_side(order, todo[0].task_name, len(todo), jobs), 1):
+    work = partial(_attempt_in_place, order, todo[0].task_name)
+    lost = Ended(None, "The process that ran it was killed, perhaps for its memory; try --jobs 1.")
+    for number, (place, ended) in enumerate(side_by_side(work, len(todo), jobs, lost=lost), 1):
         _tell(f"{number}/{len(todo)} {_named(todo[place])}")
-        if ended.record is None:
-            _complain(f"    {ended.sentence}")
-            outcome.worsen(WRONG_REQUEST if ended.wrong_request else FAILED)
-        else:
-            outcome.records.append(ended.record)
-            outcome.worsen(_report(ended.record, begun, asked="all" not in order.methods))
+        _take(ended, order, outcome, begun, complaint=f"    {ended.sentence}")
+
+
+def _run_all(todo: Sequence[Plan], order: Order, outcome: Outcome) -> None:
+    for place, plan in enumerate(todo, 1):
+        _tell(f"{place}/{len(todo)} {_named(plan)}")
+        begun = now()
+        ended = _attempt(plan, order, shown())
+        _take(ended, order, outcome, begun, complaint=f"{plan.task_name}, {plan.row}: {ended.sentence}")
 
 
 def _named(plan: Plan) -> str:
     return plan.row + (f", seed {plan.seed}" if plan.recipe else "")
 
 
-def _run_all(todo: Sequence[Plan], order: Order, outcome: Outcome) -> None:
-    store = Store(order.runs)
-    for place, plan in enumerate(todo, 1):
-        _tell(f"{place}/{len(todo)} {_named(plan)}")
-        try:
-            begun = now()
-            record = run_plan(plan, store, shown(), force=order.force)
-        except (RequestError, RunError) as error:
-            _complain(f"{plan.task_name}, {plan.row}: {error}")
-            outcome.worsen(WRONG_REQUEST if isinstance(error, RequestError) else FAILED)
-        else:
-            outcome.records.append(record)
-            outcome.worsen(_report(record, begun, asked="all" not in order.methods))
+def _attempt(plan: Plan, order: Order, progress: Progress) -> Ended:
+    try:
+        return Ended(run_plan(plan, Store(order.runs), progress, force=order.force))
+    except (RequestError, RunError) as error:
+        return Ended(None, str(error), isinstance(error, RequestError))
+
+
+def _attempt_in_place(order: Order, task: str, place: int) -> Ended:
+    """In a process that has the order only: its plans hold what cannot be sent."""
+    return _attempt(_plans_of(order, task)[place], order, Silent())
+
+
+def _plans_of(order: Order, task: str) -> list[Plan]:
+    """The plans of one of an order's tasks, which was checked and prepared before."""
+    registry = Registry(order.plugins)
+    wanted, _ = _wanted(order, registry)
+    metrics, _ = usable_metrics(registry)
+    return plans(registry, stage(registry, task, wanted), wanted, metrics)
+
+
+def _take(ended: Ended, order: Order, outcome: Outcome, begun: str, *, complaint: str) -> None:
+    if ended.record is None:
+        _complain(complaint)
+        outcome.worsen(WRONG_REQUEST if ended.wrong_request else FAILED)
+    else:
+        outcome.records.append(ended.record)
+        outcome.worsen(_report(ended.record, begun, asked="all" not in order.methods))
 
 
 def _report(record: RunRecord, begun: str, *, asked: bool) -> int:

@@ -35,8 +35,6 @@ def verify(
 
     Kept fields are scored; else the pairs are registered again. Status 1: something is not as recorded.
     """
-    import torch
-
     from regbench.cli.errors import FAILED
     from regbench.cli.plans import usable_metrics
     from regbench.cli.progress import shown
@@ -51,8 +49,6 @@ def verify(
     progress = shown()
     opened = reopen(folder, record, registry, data=data, device=resolve_device(device), progress=progress)
     metrics, _ = usable_metrics(registry)
-    if record.machine.threads and opened.cohort.device.type == "cpu":
-        torch.set_num_threads(record.machine.threads)  # sums in another order would round otherwise
     verdict = compare(opened, metrics, register=register, tolerance=tolerance, progress=progress)
     if json:
         typer.echo(jsonlib.dumps(as_json(record, verdict), indent=2))

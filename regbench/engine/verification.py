@@ -1,9 +1,12 @@
 """Is a record what comes out now? Its files by their digests, its rows by computing them again."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isfinite, isnan
+
+import torch
 
 from regbench.api import Metric
 from regbench.engine.devices import machine
@@ -128,7 +131,9 @@ def verify(
     known = {name: metrics[name] for name in run.record.metrics if name in metrics}
     rows = read_cases(run.folder.cases)
     faults += _twice(rows)
-    scored = score_fields(run.field if stored else run.registered, run.cohort, run.pairs, known, progress or Silent())
+    source = run.field if stored else run.registered
+    with _threads(run.record.machine.threads if run.cohort.device.type == "cpu" else None):
+        scored = score_fields(source, run.cohort, run.pairs, known, progress or Silent())
     weights = " with the run's weights" if run.record.method.trainable else ""
     return _compared(
         run.record,
@@ -139,6 +144,17 @@ def verify(
         notes=[*notes, *_unknown_metrics(rows, known), *run.notes, *_circumstances(run)],
         source="the fields that the run kept" if stored else f"the pairs, registered again{weights}",
     )
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Torch on as many threads as the run had, where that is known: sums in another order would round otherwise."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def check_files(folder: RunFolder, record: RunRecord) -> tuple[list[str], list[str]]:

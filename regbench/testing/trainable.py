@@ -127,7 +127,7 @@ def _losses(subject: Subject) -> Iterator[str]:
         terms = subject.method.losses(network, batch)
         yield from _term_faults(terms)
         yield from _recipe_faults(subject, terms)
-        yield from _gradient_faults(subject.gradient(network, batch))
+        yield from _gradient_faults(network, subject.gradient(network, batch))
         if any(not torch.equal(*both) for both in zip(kept, _volumes(batch), strict=True)):
             yield "The losses wrote to the batch; work on a copy."
 
@@ -160,12 +160,14 @@ def _term_faults(terms: Mapping[str, Tensor]) -> Iterator[str]:
             yield f"The loss term '{name}' is {float(value)}; expected a finite number: keep divisors away from zero."
 
 
-def _gradient_faults(gradient: list[Tensor | None]) -> Iterator[str]:
-    found = [g for g in gradient if g is not None]
-    if not found or not any(bool(g.any()) for g in found):
+def _gradient_faults(network: nn.Module, gradient: list[Tensor | None]) -> Iterator[str]:
+    names = [name for name, p in network.named_parameters() if p.requires_grad]
+    found = {name: g for name, g in zip(names, gradient, strict=True) if g is not None}
+    if not any(bool(g.any()) for g in found.values()):
         yield "The losses have no gradient by any parameter: nothing would be learnt."
-    if any(not torch.isfinite(g).all() for g in found):
-        yield "The gradient of the losses is not finite everywhere."
+    wild = [name for name, g in found.items() if not torch.isfinite(g).all()]
+    if wild:
+        yield f"The gradient of the losses is not finite everywhere, such as by '{wild[-1]}'."
 
 
 def _batch_of_two(subject: Subject) -> Iterator[str]:
@@ -190,19 +192,28 @@ def _joined(one: Tensor | None, other: Tensor | None) -> Tensor | None:
 
 
 def _autocast(subject: Subject) -> Iterator[str]:
+    faults = _autocast_faults(subject)
+    if faults:
+        # Some processors have kernels of their own for bfloat16; torch's plain ones have the last word on the method.
+        with torch.backends.mkldnn.flags(enabled=False):
+            faults = _autocast_faults(subject)
+    yield from (
+        f"Under autocast to bfloat16: {fault} Compute the culprit under torch.autocast(device.type, enabled=False)."
+        for fault in faults
+    )
+
+
+def _autocast_faults(subject: Subject) -> list[str]:
     batch = subject.pair().batch()
     network = subject.stirred(subject.pair())
     with torch.autocast("cpu", dtype=torch.bfloat16):
         terms = subject.method.losses(network, batch)
         gradient = subject.gradient(network, batch)
         field = subject.method.displacement(network, batch)
-    faults = [*_term_faults(terms), *_gradient_faults(gradient)]
+    faults = [*_term_faults(terms), *_gradient_faults(network, gradient)]
     if not torch.isfinite(field).all():
         faults.append("The field is not finite everywhere.")
-    yield from (
-        f"Under autocast to bfloat16: {fault} Compute the culprit under torch.autocast(device.type, enabled=False)."
-        for fault in faults
-    )
+    return faults
 
 
 def _direction(subject: Subject) -> Iterator[str]:
