@@ -1,6 +1,8 @@
 """The contract of a trainable method: its network, its losses, its recipe."""
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -194,13 +196,20 @@ def _joined(one: Tensor | None, other: Tensor | None) -> Tensor | None:
 def _autocast(subject: Subject) -> Iterator[str]:
     faults = _autocast_faults(subject)
     if faults:
-        # Some processors have kernels of their own for bfloat16; torch's plain ones have the last word on the method.
-        with torch.backends.mkldnn.flags(enabled=False):
+        with _plain_kernels():
             faults = _autocast_faults(subject)
     yield from (
         f"Under autocast to bfloat16: {fault} Compute the culprit under torch.autocast(device.type, enabled=False)."
         for fault in faults
     )
+
+
+@contextmanager
+def _plain_kernels() -> Iterator[None]:
+    """Without oneDNN, whose kernels for bfloat16 are each processor's own: what they alone do is no method's fault."""
+    ignored = warnings.catch_warnings(action="ignore")  # on settings for processors that are not here
+    with ignored, torch.backends.mkldnn.flags(enabled=False):
+        yield
 
 
 def _autocast_faults(subject: Subject) -> list[str]:
