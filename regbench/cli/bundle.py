@@ -29,4 +29,4 @@ def bundle(
     if not chosen:
         raise StorageError(f"There is no finished run in {runs}; name the folder of the runs with --runs.")
     count = write_bundle(out, chosen, weights=weights, fields=fields)
-    typer.echo(f"{count} runs are in {out} ({out.stat().st_size / 1024:.0f} KiB).")
+    typer.echo(f"Runs in {out}: {count} ({out.stat().st_size / 1024:.0f} KiB).")

@@ -20,7 +20,7 @@ def merge(
     from regbench.results.merging import merge_bundles
 
     merged = merge_bundles(file, Store(runs))
-    present = f"; {len(merged.present)} were there already" if merged.present else ""
-    typer.echo(f"{len(merged.added)} runs were taken into {runs}{present}.")
+    present = f"; there already: {len(merged.present)}" if merged.present else ""
+    typer.echo(f"Runs taken into {runs}: {len(merged.added)}{present}.")
     for record in merged.added:
         typer.echo(f"  {record.run_id}  {record.task}, {record.protocol.name}: {record.row}")

@@ -9,7 +9,6 @@ Source: the evaluation of the challenge, and its page on submissions, https://le
 """
 
 import hashlib
-import zipfile
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -205,7 +204,7 @@ def _read(path: Path) -> tuple[Array, Array | None]:
     try:
         with np.load(path, allow_pickle=False) as content:
             arrays = [content[name] for name in content.files]
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+    except Exception as error:  # a damaged header makes numpy stumble in more ways than it has exceptions for
         raise DataError([f"{path} is no readable .npz of numbers: {error}."]) from error
     if len(arrays) != 1:
         raise DataError([f"{path} holds {len(arrays)} arrays; expected one, of shape (3, i, j, k)."])
@@ -218,7 +217,10 @@ def _read(path: Path) -> tuple[Array, Array | None]:
 def _components_last(array: Array, path: Path, shape: tuple[int, ...]) -> Array:
     if array.ndim != 4 or array.shape[3] != 3 or array.dtype.kind not in "iuf":
         kind = "(3, i, j, k)" if path.suffix == ".npz" else "(i, j, k, 3)"
-        raise DataError([f"{path} holds {array.dtype} of shape {_times(shape)}; expected numbers of shape {kind}."])
+        itk = ", as ITK writes it, in millimetres" if shape[3:] == (1, 3) else ""
+        raise DataError(
+            [f"{path} holds {array.dtype} of shape {_times(shape)}{itk}; expected numbers of shape {kind}, in voxels."]
+        )
     return array.astype(np.float32)
 
 

@@ -139,4 +139,4 @@ def _run_id(plan: Plan, data: str) -> str:
 
 
 def _lacks(record: RunRecord, plan: Plan, folder: RunFolder) -> bool:
-    return not plan.metrics.keys() <= record.metrics.keys() or (plan.save_fields and not folder.fields.is_dir())
+    return not plan.metrics.keys() <= record.metrics.keys() or (plan.save_fields and not folder.keeps_fields(record))

@@ -10,7 +10,8 @@ from safetensors import SafetensorError
 
 from regbench.api import MaskRequest, MaskSource, Volume
 from regbench.data import Cohort, cache_folder
-from regbench.data.atomic import write_bytes
+from regbench.data.atomic import storage_errors, write_bytes
+from regbench.data.folders import note_use
 from regbench.engine.identity import digest, plugin_identity
 from regbench.engine.plan import Chosen
 from regbench.engine.progress import Progress, Silent
@@ -39,8 +40,13 @@ def add_masks(
 
     Raises:
         RunError: if the source gives something else than a label map on every scan's grid.
+        StorageError: where the cache lacks them and cannot be written.
     """
     folder = (cache or cache_folder()) / "masks" / masks_key(cohort, source)
+    kept = _read(folder / _FILE, cohort)  # before any lock: the cache may be somebody else's, to be read only
+    if kept is not None:
+        note_use(folder)
+        return _with(cohort, kept, source.plugin.name)
     with _held(folder, progress):
         kept = _read(folder / _FILE, cohort)
         if kept is not None:
@@ -61,11 +67,12 @@ def add_masks(
 def _held(folder: Path, progress: Progress) -> Iterator[None]:
     """The folder's lock, waited for if another process makes the same masks."""
     with ExitStack() as held:
-        try:
-            held.enter_context(locked(folder))
-        except BusyError:
-            progress.note("Another process is making the same masks; waiting for it.")
-            held.enter_context(locked(folder, patience_seconds=_PATIENCE_SECONDS))
+        with storage_errors(folder):
+            try:
+                held.enter_context(locked(folder))
+            except BusyError:
+                progress.note("Another process is making the same masks; waiting for it.")
+                held.enter_context(locked(folder, patience_seconds=_PATIENCE_SECONDS))
         yield
 
 

@@ -61,4 +61,4 @@ def _without_refinement(plan: Plan, store: Store, data: str) -> RunFolder | None
 
 
 def _lacks(record: RunRecord, plan: Plan, folder: RunFolder) -> bool:
-    return not plan.metrics.keys() <= record.metrics.keys() or (plan.save_fields and not folder.fields.is_dir())
+    return not plan.metrics.keys() <= record.metrics.keys() or (plan.save_fields and not folder.keeps_fields(record))

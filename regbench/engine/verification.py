@@ -1,5 +1,6 @@
 """Is a record what comes out now? Its files by their digests, its rows by computing them again."""
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ import torch
 
 from regbench.api import Metric
 from regbench.engine.devices import machine
+from regbench.engine.evaluation import seen_pair
+from regbench.engine.given import FIELDS
 from regbench.engine.progress import Progress, Silent
 from regbench.engine.reopening import Reopened
 from regbench.engine.scoring import score_fields
@@ -130,7 +133,7 @@ def verify(
     stored = not register and all(run.stored_field(pair) for pair in run.pairs)
     known = {name: metrics[name] for name in run.record.metrics if name in metrics}
     rows = read_cases(run.folder.cases)
-    faults += _twice(rows)
+    faults += [*_twice(rows), *_misnamed(run), *_left_out(run)]
     source = run.field if stored else run.registered
     with _threads(run.record.machine.threads if run.cohort.device.type == "cpu" else None):
         scored = score_fields(source, run.cohort, run.pairs, known, progress or Silent())
@@ -194,6 +197,24 @@ def _twice(rows: Iterable[CaseRow]) -> list[str]:
     counts = Counter((row.fixed, row.moving, row.metric, row.label) for row in rows)
     return [f"cases.csv has {count} rows of {metric}{_of(label)} for {fixed} <- {moving}; expected one."
             for (fixed, moving, metric, label), count in counts.items() if count > 1]  # fmt: skip
+
+
+def _misnamed(run: Reopened) -> list[str]:
+    """What the record calls its row and its method, where that is not what they are."""
+    row, said = run.record.row, run.record.method
+    faults = []
+    if not re.fullmatch(re.escape(said.name) + r"(\[.*\])?( \+ .*)?", row):
+        faults.append(f"The record calls its row '{row}'; it was run with the method '{said.name}'.")
+    if said.distribution != FIELDS and said.title != run.method.card.title:
+        faults.append(f"The record calls '{said.name}' '{said.title}'; its title is '{run.method.card.title}'.")
+    return faults
+
+
+def _left_out(run: Reopened) -> list[str]:
+    """Pairs that the record says were skipped, and that the method registers."""
+    return [f"The pair {pair_name(pair)} was not skipped: the method registers it."
+            for pair, _ in run.record.pairs_skipped
+            if run.method.skip(seen_pair(run.method, run.cohort, pair)) is None]  # fmt: skip
 
 
 def _compared(

@@ -6,10 +6,9 @@ from pathlib import Path
 
 from regbench.data.atomic import remove_folder
 from regbench.errors import BusyError
-from regbench.results.lock import is_locked, locked
+from regbench.results.lock import LOCK, is_locked, locked
 
 _MARKS = {"cohorts": ("cohort.json",), "phantoms": ("files.json",), "masks": ("masks.safetensors", "workspace")}
-_LOCK = ".lock"
 _DAY_SECONDS = 86400.0
 _IN_USE_SECONDS = 3600.0
 
@@ -62,7 +61,7 @@ def remove_entry(entry: Entry) -> bool:
     """
     if entry.held:
         return False
-    if not (entry.path / _LOCK).exists():
+    if not (entry.path / LOCK).exists():
         remove_folder(entry.path)
         return True
     try:
@@ -75,7 +74,7 @@ def remove_entry(entry: Entry) -> bool:
 
 def _entry(folder: Path) -> Entry:
     files = [file.lstat() for file in folder.rglob("*") if file.is_file()]
-    lock = folder / _LOCK
+    lock = folder / LOCK
     used = max([folder.stat().st_mtime] + ([lock.stat().st_mtime] if lock.exists() else []))
     unused = max(0.0, time.time() - used)
     return Entry(folder, sum(file.st_size for file in files), unused, unused < _IN_USE_SECONDS or is_locked(folder))

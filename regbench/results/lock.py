@@ -10,7 +10,7 @@ from pathlib import Path
 
 from regbench.errors import BusyError
 
-_NAME = ".lock"
+LOCK = ".lock"
 _PATIENCE_SECONDS = 1.0  # a reader that looks whether the lock is free holds it for a moment
 
 
@@ -29,7 +29,7 @@ def locked(folder: Path, *, patience_seconds: float = _PATIENCE_SECONDS) -> Iter
         OSError: if the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder / _NAME, os.O_RDWR | os.O_CREAT, 0o644)
+    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         _acquire(handle, folder, time.monotonic() + patience_seconds)
         os.ftruncate(handle, 0)
@@ -42,7 +42,7 @@ def locked(folder: Path, *, patience_seconds: float = _PATIENCE_SECONDS) -> Iter
 def is_locked(folder: Path) -> bool:
     """Whether a live process holds the folder."""
     try:
-        handle = os.open(folder / _NAME, os.O_RDONLY)
+        handle = os.open(folder / LOCK, os.O_RDONLY)
     except OSError:
         return False
     try:

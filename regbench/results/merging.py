@@ -20,6 +20,7 @@ from regbench.data.atomic import flush, storage_errors
 from regbench.errors import BadValueError, StorageError
 from regbench.results.bundle import LAYOUT, MANIFEST, RECORD, Manifest, is_packed
 from regbench.results.cases import read_cases
+from regbench.results.lock import LOCK, is_locked
 from regbench.results.record import SCHEMA_VERSION, RunRecord
 from regbench.results.store import RunFolder, Store
 
@@ -255,7 +256,19 @@ def _move_in(runs: Sequence[Run], store: Store) -> None:
             for file in folder.path.rglob("*"):
                 flush(file)
             target.parent.mkdir(parents=True, exist_ok=True)
+            _make_way(target)
             folder.path.rename(target)
             undo.callback(shutil.rmtree, target, ignore_errors=True)
             flush(target.parent)
         undo.pop_all()
+
+
+def _make_way(target: Path) -> None:
+    """Take away the folder of a run that never began, which holds a lock at most."""
+    if not target.exists():
+        return
+    if is_locked(target) or any(path.name != LOCK for path in target.iterdir()):
+        raise StorageError(
+            f"{target} is in the way: it holds no run that can be read; remove it, or wait for its process."
+        )
+    shutil.rmtree(target)

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from regbench.data.atomic import storage_errors, write_text
 from regbench.errors import BadValueError, StorageError, UnknownNameError
-from regbench.results.lock import is_locked, locked
+from regbench.results.lock import LOCK, is_locked, locked
 from regbench.results.record import SCHEMA_VERSION, RunRecord
 
 _RECORD = "run.json"
@@ -106,10 +106,15 @@ class RunFolder:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def sweep(self) -> None:
-        """Remove half-written files that a killed process left."""
+        """Remove half-written files, and half-removed folders, that a killed process left."""
         with storage_errors(self.path):
-            for path in self.path.rglob(_TEMPORARY):
-                path.unlink()
+            for path in [*self.path.rglob(_TEMPORARY)]:
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+    def keeps_fields(self, record: RunRecord) -> bool:
+        """Whether the record names displacement fields and all of them are there; a killed process leaves some."""
+        named = [name for name in record.files if name.startswith(f"{self.fields.name}/")]
+        return bool(named) and all((self.path / name).is_file() for name in named)
 
     def digests(self) -> Mapping[str, str]:
         """File name → sha256 of every file that stays beside the record."""
@@ -118,7 +123,7 @@ class RunFolder:
         return {f.relative_to(self.path).as_posix(): _digest(f) for f in lasting}
 
     def _content(self) -> list[Path]:
-        return [path for path in self.path.iterdir() if path.name != ".lock"] if self.path.is_dir() else []
+        return [path for path in self.path.iterdir() if path.name != LOCK] if self.path.is_dir() else []
 
 
 @dataclass(frozen=True)

@@ -262,12 +262,12 @@ def test_runs_travel_in_a_bundle(waves: Call, call: Call) -> None:
     folder = made(waves)
     result = call("bundle", "all", "--out", "all.zip")
     assert result.exit_code == 0, result.output
-    assert "2 runs are in all.zip" in result.stdout
+    assert "Runs in all.zip: 2 (" in result.stdout
     result = call("merge", "all.zip", "--runs", "theirs")
     assert result.exit_code == 0, result.output
-    assert "2 runs were taken into theirs" in result.stdout
+    assert "Runs taken into theirs: 2." in result.stdout
     assert call("leaderboard", "--runs", "theirs").stdout == call("leaderboard").stdout
-    assert "0 runs were taken into runs; 2 were there already." in call("merge", "all.zip").stdout
+    assert "Runs taken into runs: 0; there already: 2." in call("merge", "all.zip").stdout
     verified = waves("verify", folder.name, "--runs", "theirs")
     assert verified.exit_code == 0, verified.output
     (folder / "cases.csv").write_text((folder / "cases.csv").read_text().replace("c4,c5", "c4,c6"))

@@ -138,6 +138,13 @@ def on_shape(cohort: Cohort, shape: tuple[int, int, int]) -> dict[str, object]:
         pytest.param(lambda p, a: p.write_bytes(p.read_bytes()[:500]), "disp_0001_0004", id="cut short"),
         pytest.param(lambda p, a: (p.unlink(), p.with_name("disp_0001_0004.npz").write_bytes(b"zip?")),
                      "no readable .npz", id="no zip"),
+        pytest.param(lambda p, a: (p.unlink(), damaged(p.with_name("disp_0001_0004.npz"), a)),
+                     "no readable .npz of numbers", id="damaged zip"),
+        pytest.param(lambda p, a: (p.unlink(), save_as_npy(p.with_name("disp_0001_0004.npz"), a)),
+                     "no readable .npz of numbers", id="npy by the name of npz"),
+        pytest.param(lambda p, a: (p.unlink(), np.savez(p.with_name("disp_0001_0004.npz"))),
+                     "holds 0 arrays", id="none"),
+        pytest.param(lambda p, a: save(p, a[..., None, :]), "as ITK writes it, in millimetres", id="ITK"),
         pytest.param(lambda p, a: (p.unlink(), np.savez(p.with_name("disp_0001_0004.npz"), a=a, b=a)),
                      "holds 2 arrays", id="two arrays"),
         pytest.param(lambda p, a: (p.unlink(), np.savez(p.with_name("disp_0001_0004.npz"), np.array([{}]))),
@@ -155,6 +162,18 @@ def test_every_fault_is_told_in_one_go(cohort: Cohort, tmp_path: Path, spoil: Ca
         FieldFolder(tmp_path, cohort).digests(PAIRS)
     assert len(caught.value.faults) == 2
     assert "disp_0004_0001.nii.gz is not finite in 40320 of 40320" in caught.value.faults[1]
+
+
+def save_as_npy(path: Path, array: np.ndarray) -> None:
+    with path.open("wb") as file:
+        np.save(file, array)
+
+
+def damaged(path: Path, array: np.ndarray) -> None:
+    np.savez_compressed(path, array)
+    content = bytearray(path.read_bytes())
+    content[200:300] = bytes(100)
+    path.write_bytes(content)
 
 
 def save(path: Path, array: np.ndarray) -> None:

@@ -60,6 +60,11 @@ def test_the_same_fields_are_scored_once(plan: Plan, fields: Path, store: Store,
     kept = evaluate_fields(replace(plan, save_fields=True), fields, store)
     assert kept.run_id == first.run_id
     assert "fields/disp_0001_0004.nii.gz" in kept.files
+    half = store.folder("toy", "Mine", first.run_id)
+    half.save(first)
+    (half.fields / "disp_0001_0004.nii.gz").unlink()
+    whole = evaluate_fields(replace(plan, save_fields=True), fields, store)
+    assert whole.files == half.digests() == kept.files, "what a killed process left of them is made whole"
     renamed = evaluate_fields(replace(plan, method=given("Other")), fields, store)
     assert renamed.run_id != first.run_id
 

@@ -1,3 +1,4 @@
+import errno
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -11,7 +12,7 @@ from regbench.api import MaskSource
 from regbench.data import Cohort
 from regbench.engine import Plan, Silent, add_masks, run
 from regbench.engine.masks import mask_request, masks_key
-from regbench.errors import RunError
+from regbench.errors import RunError, StorageError
 from regbench.results import Store, locked
 
 Add = Callable[..., Cohort]
@@ -85,6 +86,23 @@ def test_a_second_process_waits_and_says_so(toy_cohort: Cohort, toys: ModuleType
     assert len(notes) == 1
     assert "waiting" in notes[0]
     assert times_asked(tmp_path) == 1
+
+
+def test_a_cache_that_is_only_read_gives_the_masks_that_it_has(
+    toy_cohort: Cohort, toys: ModuleType, tmp_path: Path, add: Add, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = add(toy_cohort, toys.Halves())
+
+    def refuse(_folder: Path, **_: float) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("regbench.engine.masks.locked", refuse)
+    second = add(toy_cohort, toys.Halves())
+    assert first.masks is not None
+    assert second.masks is not None
+    assert torch.equal(first.masks, second.masks)
+    with pytest.raises(StorageError, match="the file system is read-only"):
+        add(toy_cohort, toys.Halves(label=2))
 
 
 def test_what_masks_depend_on_makes_others(toy_cohort: Cohort, toys: ModuleType, tmp_path: Path) -> None:

@@ -114,6 +114,30 @@ def test_rows_that_were_left_out_added_or_doubled_are_found(
     assert "2 rows of dsc of label 1 for 0001 <- 0004" in verify(sealed(run), metrics).faults[0]
 
 
+def test_a_pair_that_was_left_out_as_if_it_had_been_skipped_is_found(
+    opened: Callable[..., Reopened], metrics: Mapping[str, Metric]
+) -> None:
+    run = opened()
+    worst = PairId("0001", "0004")
+    edited(run, lambda rows: [row for row in rows if (row.fixed, row.moving) != worst])
+    left_out = run.record.model_copy(update={"pairs_skipped": ((worst, "too hard"),)})
+    verdict = verify(sealed(replace(run, record=left_out)), metrics)
+    assert verdict.faults == ("The pair 0001_0004 was not skipped: the method registers it.",)
+    assert not verdict.holds
+
+
+def test_a_row_by_another_method_s_name_is_found(
+    opened: Callable[..., Reopened], metrics: Mapping[str, Metric]
+) -> None:
+    run = opened()
+    method = run.record.method.model_copy(update={"title": "Better"})
+    renamed = run.record.model_copy(update={"row": "better + refine", "method": method})
+    assert verify(replace(run, record=renamed), metrics).faults == (
+        "The record calls its row 'better + refine'; it was run with the method 'toy'.",
+        "The record calls 'toy' 'Better'; its title is 'Toy'.",
+    )
+
+
 def test_weights_of_another_run_are_found(opened: Callable[..., Reopened], metrics: Mapping[str, Metric]) -> None:
     run, other = opened(), opened(seed=1)
     run.folder.weights.write_bytes(other.folder.weights.read_bytes())

@@ -173,6 +173,21 @@ def test_one_result_of_two_machines_is_one_result(
         merge(tmp_path, bundled("c.zip", machine=machine, seed=1))
 
 
+def test_a_run_that_never_began_is_in_nobody_s_way(bundled: Callable[..., Path], tmp_path: Path) -> None:
+    bundle = bundled()
+    merge(tmp_path, bundle)
+    ((folder, _),) = Store(tmp_path / "runs").list()
+    folder.clear()
+    with folder.lock(), pytest.raises(StorageError, match=r"aaa111 is in the way: .*wait for its process"):
+        merge(tmp_path, bundle)
+    (folder.path / "run.json").write_text("half")
+    with pytest.raises(StorageError, match=r"aaa111 is in the way: .*remove it"):
+        merge(tmp_path, bundle)
+    assert (folder.path / "run.json").read_text() == "half"
+    folder.clear()
+    assert len(merge(tmp_path, bundle).added) == 1
+
+
 def test_one_id_with_two_contents_is_refused(bundled: Callable[..., Path], tmp_path: Path) -> None:
     first, second = bundled("a.zip"), bundled("b.zip", value=60.0)
     with pytest.raises(BadValueError, match=r"aaa111 .* is there already, with other content"):
