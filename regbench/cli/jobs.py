@@ -2,10 +2,13 @@
 
 import os
 import signal
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import active_children, get_context
+from functools import partial
+from multiprocessing import active_children, get_context, parent_process, resource_tracker
+from threading import Thread
 from types import FrameType
 from typing import TypeVar
 
@@ -20,7 +23,7 @@ def side_by_side(work: Callable[[int], Result], count: int, jobs: int, *, lost: 
     """Do all jobs, so many at a time; each is given back as soon as it has ended.
 
     A process has its share of the cores, and stands apart from the terminal: Ctrl-C reaches it by way of this one,
-    once, so that it writes its checkpoint.
+    once, so that it writes its checkpoint. Where this one is killed, the others write theirs and end as well.
 
     Args:
         work: what is done, given a job's place; it and its results can be pickled.
@@ -31,29 +34,58 @@ def side_by_side(work: Callable[[int], Result], count: int, jobs: int, *, lost: 
     Yields:
         A job's place and its result.
     """
-    share = max(1, cores() // jobs)
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin, initargs=(share,))
+    setting = (max(1, cores() // jobs),)
+    process = partial(ProcessPoolExecutor, 1, get_context("spawn"), initializer=_begin, initargs=setting)
+    left, idle = deque(range(count)), [process() for _ in range(jobs)]
+    busy: dict[Future[Result], tuple[int, ProcessPoolExecutor]] = {}
     before = signal.signal(signal.SIGTERM, _as_ctrl_c)
     try:
-        places = {pool.submit(work, place): place for place in range(count)}
-        for future in as_completed(places):
-            try:
-                result = future.result()
-            except BrokenProcessPool:
-                result = lost
-            yield places[future], result
+        while left or busy:
+            while left and idle:
+                place, one = left.popleft(), idle.pop()
+                busy[_submit(one, work, place)] = place, one
+            for future in wait(busy, return_when=FIRST_COMPLETED).done:
+                place, one = busy.pop(future)
+                killed = isinstance(future.exception(), BrokenProcessPool)
+                idle.append(process() if killed else one)
+                yield place, lost if killed else future.result()
     except BaseException:
-        for process in active_children():
-            process.terminate()
+        for child in active_children():
+            child.terminate()
         raise
     finally:
-        pool.shutdown(cancel_futures=True)
+        for one in [*idle, *(one for _, one in busy.values())]:
+            one.shutdown()
         signal.signal(signal.SIGTERM, before)
+
+
+def _submit(pool: ProcessPoolExecutor, work: Callable[[int], Result], place: int) -> Future[Result]:
+    """A process begins deaf to Ctrl-C, which a terminal sends to all: in the middle of its imports it would say so."""
+    resource_tracker.ensure_running()  # the first time, it lets Ctrl-C through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return pool.submit(_do, work, place)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin(threads: int) -> None:
     os.setsid()
     torch.set_num_threads(threads)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    if parent := parent_process():
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _do(work: Callable[[int], Result], place: int) -> Result:
+    try:
+        return work(place)
+    except KeyboardInterrupt:
+        os._exit(1)  # its checkpoint is written, and nobody waits for more
 
 
 def _as_ctrl_c(_number: int, _frame: FrameType | None) -> None:

@@ -1,15 +1,62 @@
 """`regbench run --jobs`: several runs at a time."""
 
+import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 
+import pytest
+
+from regbench.cli.jobs import side_by_side
 from regbench.results import Store
 
 PATIENCE_SECONDS = 300.0
+
+WORKS = """
+import os
+import signal
+import time
+from pathlib import Path
+from regbench.engine.interrupt import interruption
+
+def name(place: int) -> str:
+    if place == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return f"done {place}"
+
+def hold(place: int) -> None:
+    with interruption() as stop:
+        Path(f"{place}.pid").write_text(f"{os.getpid()}")
+        while not stop.wanted:
+            time.sleep(0.05)
+    Path(f"{place}.saved").touch()
+    raise KeyboardInterrupt
+"""
+
+
+@pytest.fixture
+def works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a module that other processes can import, too."""
+    (tmp_path / "works_of_jobs.py").write_text(WORKS)
+    monkeypatch.syspath_prepend(tmp_path)
+    return "works_of_jobs"
+
+
+def wait_until(what: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not what():
+        assert process is None or process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def lives(pid: int) -> bool:
+    state = subprocess.run(["ps", "-o", "stat=", "-p", f"{pid}"], capture_output=True, text=True)  # noqa: S603, S607
+    return state.stdout.strip()[:1] not in ("", "Z")
 
 
 def statuses() -> dict[str, str]:
@@ -62,3 +109,56 @@ def test_ctrl_c_stops_all_of_them_with_their_checkpoints(run, plugin_words: Sequ
     assert "Traceback" not in output
     found = statuses()
     assert {status for name, status in found.items() if name.startswith("learner")} == {"interrupted"}
+
+
+def test_a_killed_process_costs_its_own_job_only(works: str) -> None:
+    results = dict(side_by_side(import_module(works).name, 4, 2, lost="lost"))
+    assert results == {0: "lost", 1: "done 1", 2: "done 2", 3: "done 3"}
+
+
+def test_jobs_whose_parent_was_killed_save_and_end_by_themselves(works: str, tmp_path: Path) -> None:
+    script = (
+        "import works_of_jobs\n"
+        "from regbench.cli.jobs import side_by_side\n"
+        "if __name__ == '__main__':\n"
+        "    list(side_by_side(works_of_jobs.hold, 4, 2, lost=None))\n"
+    )
+    (tmp_path / "parent.py").write_text(script)
+    parent = subprocess.Popen([sys.executable, "parent.py"], cwd=tmp_path, text=True)
+    try:
+        wait_until(lambda: len(list(tmp_path.glob("*.pid"))) == 2, parent)
+    finally:
+        parent.kill()
+        parent.wait()
+    pids = [int(file.read_text()) for file in tmp_path.glob("*.pid")]
+    wait_until(lambda: not any(lives(pid) for pid in pids))
+    assert {file.name for file in tmp_path.glob("*.saved")} == {"0.saved", "1.saved"}
+    assert {file.name for file in tmp_path.glob("*.pid")} == {"0.pid", "1.pid"}
+
+
+def test_ctrl_c_while_the_processes_begin_is_not_told_by_each_of_them(works: str, tmp_path: Path) -> None:
+    script = (
+        "import works_of_jobs\n"
+        "from regbench.cli.jobs import side_by_side\n"
+        "if __name__ == '__main__':\n"
+        "    print('begun', flush=True)\n"
+        "    try:\n"
+        "        list(side_by_side(works_of_jobs.hold, 2, 2, lost=None))\n"
+        "    except KeyboardInterrupt:\n"
+        "        print('interrupted')\n"
+    )
+    (tmp_path / "parent.py").write_text(script)
+    parent = subprocess.Popen(
+        [sys.executable, "parent.py"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == "begun\n"
+    time.sleep(0.5)
+    os.killpg(parent.pid, signal.SIGINT)
+    output, _ = parent.communicate(timeout=PATIENCE_SECONDS)
+    assert output == "interrupted\n"
