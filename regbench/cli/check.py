@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 check = typer.Typer(help="Check that a plugin keeps to its contract; each fault is a sentence.", no_args_is_help=True)
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME")]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="See 'regbench list'.")]
 
 
 def _check(kind: "Kind", name: str, files: "list[Path] | None") -> None:

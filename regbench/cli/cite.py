@@ -8,7 +8,7 @@ from regbench.cli.options import DEFAULT_RUNS, PluginOption, RunsOption
 
 
 def cite(
-    run: Annotated[list[str], typer.Argument(metavar="RUN...", help="A run's id (or how it begins) or its folder.")],
+    run: Annotated[list[str], typer.Argument(metavar="RUN", help="A run's id (or how it begins) or its folder.")],
     runs: RunsOption = DEFAULT_RUNS,
     plugin: PluginOption = None,
 ) -> None:

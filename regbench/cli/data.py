@@ -11,7 +11,7 @@ data = typer.Typer(
     help="Check real scans, prepare them, write a phantom cohort, or clean the cache.", no_args_is_help=True
 )
 
-TaskArgument = Annotated[str, typer.Argument(metavar="TASK")]
+TaskArgument = Annotated[str, typer.Argument(metavar="TASK", help="See 'regbench list tasks'.")]
 DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="The folder of the scans.")]
 ProtocolOption = Annotated[str | None, typer.Option("--protocol", metavar="NAME", help="Only the scans it names.")]
 GridOption = Annotated[str | None, typer.Option("--grid", metavar="IxJxK", help="Number of voxels, e.g. 96x80x128.")]

@@ -22,7 +22,7 @@ show = typer.Typer(help="Show one plugin in full: its card and its fields.", no_
 
 
 def list_plugins(
-    kind: Annotated[KindChoice | None, typer.Argument(help="Which kind; all of them by name if left out.")] = None,
+    kind: Annotated[KindChoice | None, typer.Argument(metavar="KIND", help="All of them by name if left out.")] = None,
     json: JsonOption = False,
     plugin: PluginOption = None,
 ) -> None:
@@ -88,7 +88,7 @@ def _show(kind: "Kind", name: str, json: bool, files: Any) -> None:
         print_facts(found)
 
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME")]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="See 'regbench list'.")]
 
 
 @show.command("task")

@@ -30,8 +30,9 @@ def report(
 ) -> None:
     """Write one page that shows everything about the runs; it needs no network and can be sent by mail.
 
-    Boards that sort, box plots of each structure, accuracy against time and folding, a critical-difference diagram,
-    training curves, the worst cases, how each row was made, and one pair as every row registers it.
+    Boards that sort, box plots, accuracy against time and folding, a critical-difference diagram, training curves.
+
+    Also the worst cases, how each row was made, and one pair as every row registers it.
     """
     from regbench.cli.console import err
     from regbench.cli.settings import read_folders
