@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from monai.metrics.utils import create_table_neighbour_code_to_surface_area
 
 from regbench.errors import BadValueError
 from regbench.metrics.surface_area import surface_areas
@@ -40,6 +41,12 @@ def _number(inside: np.ndarray) -> int:
 @pytest.mark.parametrize(("code", "area"), CLOSED_FORMS.items())
 def test_the_fourteen_kinds_of_cells(code: int, area: float) -> None:
     assert surface_areas((1, 1, 1))[code] == pytest.approx(area, rel=1e-14)
+
+
+@pytest.mark.parametrize("spacing", [(1, 1, 1), (1.5, 1.5, 3.15), (0.7, 1.3, 5.0), (3, 1, 2)])
+def test_equal_to_the_reference_table_that_monai_holds(spacing: tuple[float, float, float]) -> None:
+    reference = np.asarray(create_table_neighbour_code_to_surface_area(spacing, "cpu")[0]).ravel()
+    np.testing.assert_allclose(surface_areas(spacing), reference, rtol=1e-6)  # MONAI keeps it in float32
 
 
 def test_inside_and_outside_have_one_surface() -> None:
