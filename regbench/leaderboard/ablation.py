@@ -8,7 +8,15 @@ from math import isnan
 import numpy as np
 
 from regbench.leaderboard.board import PRIMARY, Board
-from regbench.leaderboard.columns import NAME, PAPERS_REGULARITY, REGULARITY, Column, metric_column, name_cells
+from regbench.leaderboard.columns import (
+    NAME,
+    PAPERS_REGULARITY,
+    REGULARITY,
+    Column,
+    metric_column,
+    metric_columns,
+    name_cells,
+)
 from regbench.leaderboard.comparison import p_text
 from regbench.leaderboard.row import Row
 from regbench.leaderboard.sheet import EMPTY, YES, Cell, Head, Sheet, counted, number, sheet
@@ -93,7 +101,7 @@ def _sheet(board: Board, found: Ablation) -> Sheet:
         columns += [metric_column(part, PRIMARY, spread=True), _hardest(board, rows)]
     if REGULARITY in part.metrics:
         columns.append((PAPERS_REGULARITY, metric_column(part, REGULARITY)[1]))
-    columns += [metric_column(part, name) for name in _METRICS if name in part.metrics]
+    columns += metric_columns(part, _METRICS)
     notes: list[str] = []
     if found.full and PRIMARY in found.full.values:
         more, notes = _against(found.full, rows, part.metrics[PRIMARY].digits, len(board.protocol.test_pairs))

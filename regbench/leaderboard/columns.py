@@ -1,6 +1,6 @@
 """Columns that several sheets share: names with their flags, means, and the metrics' heads."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -24,7 +24,7 @@ PAPERS_REGULARITY = Head("SDlogJ", "l2r", "lower", "as the Learn2Reg evaluation 
 # Short heads for long titles; any other metric is printed under its own title.
 _HEADS = {
     "dsc": ("DSC", ""),
-    "hd95": ("HD95", "95th percentile of the surface distances"),
+    "hd95": ("HD95", "95th percentile of the surface distances; a lost structure counts the volume's diagonal"),
     "assd": ("ASSD", "average symmetric surface distance"),
     "sdlogj": ("SDlogJ", "standard deviation of log det J"),
     "folding": ("Fold", "voxels with det J ≤ 0"),
@@ -76,6 +76,11 @@ def metric_column(board: Board, name: str, *, spread: bool = False) -> Column:
                  for text, std, row in zip(texts, stds, board.rows, strict=True)]  # fmt: skip
     head = metric_head(name, metric)
     return head, marked(texts, [row.is_ranked for row in board.rows], better=head.better)
+
+
+def metric_columns(board: Board, names: Iterable[str]) -> list[Column]:
+    """The columns of those metrics that some row has a value of."""
+    return [metric_column(board, name) for name in names if any(np.isfinite(row.mean(name)) for row in board.rows)]
 
 
 def plain_column(head: Head, rows: Sequence[Row], cell: Callable[[Row], str]) -> Column:

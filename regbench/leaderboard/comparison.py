@@ -71,8 +71,10 @@ def comparison(board: Board) -> Sheet | None:
         (NAME, name_cells(board.rows)),
         (replace(head, better=None), [Cell(number(row.mean(PRIMARY), digits)) for row in board.rows]),
         (Head("95 % interval", unit), [Cell(_interval(r.interval, digits)) for r in results]),
-        (Head("Worst pair", unit), [Cell(_worst(row, digits)) for row in board.rows]),
     ]
+    if any(len(row.runs) > 1 for row in board.rows):
+        columns.append((Head("Seeds", f"± {points}", meaning="standard deviation of the mean from seed to seed"),
+                        [Cell(number(row.seed_std(PRIMARY), digits)) for row in board.rows]))  # fmt: skip
     if best and len(board.rows) > 1:
         columns += [
             (Head("To best", points, meaning="difference to the best row"),
@@ -96,7 +98,9 @@ def p_text(p: float) -> str:
 def _notes(board: Board, best: Row | None, results: Sequence[Compared]) -> list[str]:
     pairs, patients = len(board.protocol.test_pairs), len(board.patients)
     share = f", not of the {pairs} pairs, which share patients" if pairs > patients else ""
-    notes = [f"Intervals: bootstrap of the {patients} test patients{share}."]
+    notes = [f"Intervals: bootstrap of the {patients} test patients{share}; widened as so few patients need it."]
+    if any(len(row.runs) > 1 for row in board.rows):
+        notes.append("Several seeds are averaged pair by pair first: intervals and p are of pairs, not of seeds.")
     tests = sum(not isnan(r.p) for r in results)
     if best and tests:
         notes.append(
@@ -118,7 +122,3 @@ def _interval(interval: tuple[float, float], digits: int) -> str:
 def _signed(value: float, digits: int) -> str:
     text = number(value, digits)
     return f"+{text}" if value > 0 and text != EMPTY else text
-
-
-def _worst(row: Row, digits: int) -> str:
-    return number(float(np.nanmin(row.per_pair(PRIMARY))), digits) if PRIMARY in row.values else EMPTY

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from regbench.leaderboard.sheet import Sheet
 
 _NARROWEST_NAME = 16
-_NARROWEST_TEXT = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ def _squeezed(sheet: Sheet, columns: Sequence[int], gap: int, width: int) -> Lay
     excess = sum(widths) + gap * (len(widths) - 1) - width
     texts = sorted((n for n, place in enumerate(columns) if sheet.heads[place].is_text), key=lambda n: -widths[n])
     for n in texts:
-        narrowest = min(widths[n], _NARROWEST_NAME if columns[n] == 0 else _NARROWEST_TEXT)
+        narrowest = min(widths[n], _NARROWEST_NAME) if columns[n] == 0 else _longest_word(sheet, columns[n])
         given = max(0, min(excess, widths[n] - narrowest))
         widths[n] -= given
         excess -= given
@@ -95,6 +94,12 @@ def _split(sheet: Sheet, columns: Sequence[int], width: int) -> Iterator[tuple[i
 def _natural(sheet: Sheet, place: int) -> int:
     head = sheet.heads[place]
     return _longest([head.name, head.caption, *(row[place].text for row in sheet.rows)])
+
+
+def _longest_word(sheet: Sheet, place: int) -> int:
+    head = sheet.heads[place]
+    texts = [head.name, head.caption, *(row[place].text for row in sheet.rows)]
+    return _longest(word for text in texts for word in text.split() or [""])
 
 
 def _longest(texts: Iterable[str]) -> int:

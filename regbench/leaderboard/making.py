@@ -18,15 +18,16 @@ def making(board: Board) -> Sheet:
     rows = board.rows
     columns: list[Column] = [
         (NAME, name_cells(rows)),
-        plain_column(Head("Masks", "train", meaning="train: seen in training; test: seen at test"), rows, _in_training),
+        plain_column(Head("Masks", "train", meaning="seen in training, seen at test"), rows, _in_training),
         plain_column(Head("Masks", "test"), rows, _at_test),
         plain_column(Head("Source", is_text=True), rows, _mask_source),
         plain_column(Head("Supervision", is_text=True), rows, supervision),
         plain_column(Head("Steps"), rows, _steps),
         plain_column(Head("Training", "min"), rows, _training_minutes),
         plain_column(Head("Seeds"), rows, lambda row: str(len(row.runs)) if row.record.training else EMPTY),
-        plain_column(Head("Code", is_text=True), rows, _code),
     ]
+    if len({_code(row) for row in rows}) > 1:
+        columns.append(plain_column(Head("Code", is_text=True), rows, _code))
     return sheet(
         "How each row was made", columns, [*_supervision_notes(board), *_mask_warnings(board), *_machines(board)]
     )
@@ -101,12 +102,13 @@ def _mask_warnings(board: Board) -> list[str]:
 
 def _machines(board: Board) -> list[str]:
     machines = sorted({_machine(run.machine) for row in board.rows for run in row.runs})
+    codes = {_code(row) for row in board.rows}
+    made = f"Measured {_days(board)}" + (f" with {codes.pop()}" if len(codes) == 1 else "")
     if len(machines) > 1:
         return [
-            f"Measured {_days(board)}. Times and memory come from {len(machines)} machines and do not compare: "
-            f"{'; '.join(machines)}."
+            f"{made}. Times and memory come from {len(machines)} machines and do not compare: {'; '.join(machines)}."
         ]
-    return [f"Measured {_days(board)} on {machine}." for machine in machines]
+    return [f"{made} on {machine}." for machine in machines]
 
 
 def _days(board: Board) -> str:

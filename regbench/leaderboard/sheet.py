@@ -81,7 +81,7 @@ class Sheet:
 
 def legend(heads: Iterable[Head]) -> list[str]:
     """The abbreviations of some heads, spelled out."""
-    return [f"{head.name} {head.meaning}" for head in heads if head.meaning.lower() not in ("", head.name.lower())]
+    return [f"{head.name}: {head.meaning}" for head in heads if head.meaning.lower() not in ("", head.name.lower())]
 
 
 def sheet(title: str, columns: Sequence[tuple[Head, Sequence[Cell]]], notes: Sequence[str]) -> Sheet:

@@ -1,6 +1,6 @@
 """The sheets of a board's numbers: the structures, the overview, and the metrics that neither has room for."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from regbench.leaderboard.alone import beside
 from regbench.leaderboard.board import PRIMARY, Board
@@ -12,6 +12,8 @@ from regbench.leaderboard.columns import (
     dice30,
     flag_notes,
     metric_column,
+    metric_columns,
+    metric_head,
     name_cells,
     plain_column,
     structure_heads,
@@ -30,14 +32,14 @@ def overview(board: Board) -> Sheet:
     columns: list[Column] = [(NAME, name_cells(board.rows))]
     if PRIMARY in board.metrics:
         columns += [metric_column(board, PRIMARY, spread=True), dice30_column(board)]
-    own = [name for name in board.metrics if name not in (PRIMARY, *_OVERVIEW, *_FURTHER)]
-    columns += [metric_column(board, name) for name in (*_OVERVIEW, *own) if name in board.metrics]
+    shown = [*_OVERVIEW, *(name for name in board.metrics if name not in (PRIMARY, *_OVERVIEW, *_FURTHER))]
+    columns += metric_columns(board, shown)
     columns += [
         plain_column(Head("Time", "s/pair"), board.rows, lambda row: significant(mean_cost(row, "seconds_per_pair"))),
         plain_column(Head("Mem", "GiB", meaning="peak memory, of the training if there is any"), board.rows, _memory),
         plain_column(Head("Param", "million", meaning="parameters of the network"), board.rows, _parameters),
     ]
-    made = sheet("Overview", columns, [_MARKS_NOTE, *flag_notes(board), *_vanished(board)])
+    made = sheet("Overview", columns, [_MARKS_NOTE, *flag_notes(board), *_vanished(board, (PRIMARY, *shown))])
     return beside(made, board, structures=False) if PRIMARY in board.metrics else made
 
 
@@ -62,10 +64,10 @@ def structures(board: Board) -> Sheet | None:
 
 def further(board: Board) -> Sheet | None:
     """The metrics that the overview has no room for, or None."""
-    rest = [name for name in _FURTHER if name in board.metrics]
-    if not rest:
+    columns = metric_columns(board, _FURTHER)
+    if not columns:
         return None
-    return sheet("Further metrics", [(NAME, name_cells(board.rows)), *(metric_column(board, n) for n in rest)], [])
+    return sheet("Further metrics", [(NAME, name_cells(board.rows)), *columns], _vanished(board, _FURTHER))
 
 
 def mean_cost(row: Row, name: str) -> float | None:
@@ -92,13 +94,14 @@ def dice30_column(board: Board) -> Column:
     return head, marked(texts, [row.is_ranked for row in board.rows], better="higher")
 
 
-def _vanished(board: Board) -> Sequence[str]:
+def _vanished(board: Board, metrics: Iterable[str]) -> Sequence[str]:
     """Distances of structures that a warp has wiped out are missing, which flatters the mean: say so."""
     initial = board.initial
     if initial is None:
         return []
     lost = [
-        f"{row.name}: {count} of {metric}" for row in board.rows for metric in row.values
+        f"{row.name}: {count} of {metric_head(metric, board.metrics[metric]).name}"
+        for metric in metrics for row in board.rows
         if (count := row.missing(metric, initial)) and row is not initial
     ]  # fmt: skip
     return [f"Values that Initial has and a row lacks, which flatters its mean: {', '.join(lost)}."] if lost else []

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from math import erfc, sqrt
+from math import cos, erfc, pi, sin, sqrt
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -107,27 +107,68 @@ def patient_interval(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Percentile interval of the mean over pairs, by a bootstrap clustered by patient.
+    """Interval of the mean over pairs, by a bootstrap clustered by patient.
 
     Pairs that share a patient are not independent (45 pairs come from 10 patients), so patients are resampled, not
-    pairs. Samples that hold no pair are left out; (NaN, NaN) where fewer than two patients have a value.
+    pairs. The bounds are percentiles, taken further out for few patients (`tail_share`). Samples that hold no pair are
+    left out; (NaN, NaN) where fewer than two patients have a value.
 
     Args:
         values: one a pair; NaN where there is none.
         pairs: the pairs, in the same order.
-        level: how much of the bootstrap distribution lies inside.
+        level: how often such an interval is to hold the true mean.
         resamples: number of bootstrap samples.
         seed: of the bootstrap.
     """
     scored = np.isfinite(values)
     kept = [pair for pair, has_value in zip(pairs, scored, strict=True) if has_value]
-    if len({patient_of(scan) for pair in kept for scan in pair}) < 2:
+    patients = len({patient_of(scan) for pair in kept for scan in pair})
+    if patients < 2:
         return float("nan"), float("nan")
     weights = patient_weights(kept, resamples=resamples, seed=seed)
     weights = weights[weights.any(axis=1)]
     means = weights @ values[scored] / weights.sum(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    share = tail_share(level, patients)
+    low, high = np.quantile(means, [share, 1 - share])
     return float(low), float(high)
+
+
+def tail_share(level: float, patients: int) -> float:
+    """How much of the bootstrap distribution is to lie beyond each bound, for so many patients.
+
+    The expanded percentile interval of T. Hesterberg, "What teachers should know about the bootstrap", The American
+    Statistician 69, 2015: as far out as Student's t and the sample's n − 1 ask for. Plain percentiles are too narrow:
+    of ten patients, those of 95 % hold the true mean nine times in ten.
+
+    >>> round(tail_share(0.95, 10), 4), round(tail_share(0.95, 100_000), 4)
+    (0.0086, 0.025)
+    """
+    t = student_quantile((1 - level) / 2, patients - 1)
+    return erfc(t * sqrt(patients / (patients - 1)) / sqrt(2)) / 2
+
+
+def student_quantile(tail: float, freedom: int) -> float:
+    """What Student's t with so many degrees of freedom exceeds with this probability, of at most a half.
+
+    >>> round(student_quantile(0.025, 9), 3)
+    2.262
+    """
+    low, high = 0.0, pi / 2
+    for _ in range(60):
+        angle = (low + high) / 2
+        low, high = (angle, high) if _student_tail(angle, freedom) > tail else (low, angle)
+    return sqrt(freedom) * sin(low) / cos(low)
+
+
+def _student_tail(angle: float, freedom: int) -> float:
+    """P(t > √freedom · tan angle), by a finite sum: Abramowitz and Stegun, 26.7.3 and 26.7.4."""
+    odd = freedom % 2
+    term, total = (cos(angle) if odd else 1.0), 0.0
+    for n in range(freedom // 2):
+        total += term
+        term *= cos(angle) ** 2 * (2 * n + 1 + odd) / (2 * n + 2 + odd)
+    inside = 2 / pi * (angle + sin(angle) * total) if odd else sin(angle) * total
+    return (1 - inside) / 2
 
 
 def hardest(

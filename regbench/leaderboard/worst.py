@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
-from regbench.api import PairId
+from regbench.api import PairId, patient_of
 from regbench.leaderboard.board import PRIMARY, Board
 from regbench.leaderboard.columns import NAME, Column, dice30, name_cells, plain_column, structure_heads
 from regbench.leaderboard.measured import mean_over
@@ -72,7 +72,11 @@ def _entries(row: Row) -> Float[np.ndarray, "pairs labels"]:
 
 
 def _scans(pair: PairId | None) -> str:
-    return f"{pair.fixed}, {pair.moving}" if pair else EMPTY
+    """Both scans; those of one patient without saying the patient twice."""
+    if pair is None:
+        return EMPTY
+    moving = pair.moving.removeprefix(f"{patient_of(pair.fixed)}/")
+    return f"{pair.fixed}, {moving}"
 
 
 def _structure(board: Board, row: Row) -> str:

@@ -71,7 +71,7 @@ def test_structures_are_in_the_layout_of_the_papers(board, protocol: Protocol) -
     cells = next(row for row in sheet.rows if row[0].text == "Good")
     assert [float(cell.text) for cell in cells[1:4]] == pytest.approx(good.per_label("dsc"), abs=0.05)
     assert cells[4].text == f"{good.mean('dsc'):.1f} ± {good.std('dsc'):.1f}"
-    assert sheet.legend == [f"{head.name} {name}" for head, name in zip(sheet.heads[1:], protocol.labels.values())]  # noqa: B905
+    assert sheet.legend == [f"{head.name}: {name}" for head, name in zip(sheet.heads[1:], protocol.labels.values())]  # noqa: B905
 
 
 def test_uncertainty_names_the_best_and_the_tests(board) -> None:
@@ -103,8 +103,49 @@ def test_flags_are_explained(make_run) -> None:
 def test_vanished_structures_are_admitted(make_run) -> None:
     lost = dice(5)
     lost[0, 0] = np.nan
-    board = boards([make_run("identity", {"hd95": dice(9)}), make_run("bold", {"hd95": lost})])[0]
-    assert any("Bold: 1 of hd95" in note for note in sheets(board)[0].notes)
+    runs = [make_run("identity", {"hd95": dice(9), "hd95-l2r": dice(9)})]
+    runs += [
+        make_run("bold", {"hd95": lost, "hd95-l2r": dice(9)}),
+        make_run("bald", {"hd95": dice(9), "hd95-l2r": lost}),
+    ]
+    overview, further, *_ = sheets(boards(runs)[0])
+    assert any("lacks, which flatters its mean: Bold: 1 of HD95." in note for note in overview.notes)
+    assert any("lacks, which flatters its mean: Bald: 1 of HD95 (l2r)." in note for note in further.notes)
+
+
+def test_a_metric_that_nothing_was_measured_in_has_no_column(make_run) -> None:
+    tables = {"dsc": dice(9), "tre": np.full((10, 1), np.nan), "hd95-l2r": np.full((10, 3), np.nan)}
+    made = sheets(boards([make_run("identity", tables), make_run("mine", tables)])[0])
+    assert not {"TRE", "HD95 (l2r)"} & {head.name for sheet in made for head in sheet.heads}
+    assert "Further metrics" not in [sheet.title for sheet in made]
+
+
+def test_the_spread_from_seed_to_seed_is_printed(make_run) -> None:
+    runs = [make_run("identity", {"dsc": dice(10)}), make_run("once", {"dsc": dice(20)})]
+    runs += [make_run("mine", {"dsc": dice(50, seed) + seed}, seed=seed) for seed in range(3)]
+    board = boards(runs)[0]
+    sheet = next(sheet for sheet in sheets(board) if "uncertainty" in sheet.title)
+    mine = next(row for row in board.rows if row.name == "Mine")
+    cells = {name: cell.text for name, cell in column(sheet, "Seeds").items()}
+    assert cells == {"Initial": "–", "Once": "–", "Mine": f"{mine.seed_std('dsc'):.1f}"}
+    assert any("averaged pair by pair" in note for note in sheet.notes)
+    single = next(sheet for sheet in sheets(boards(runs[:2])[0]) if "uncertainty" in sheet.title)
+    assert "Seeds" not in [head.name for head in single.heads]
+
+
+def test_words_are_broken_at_blanks_only(board) -> None:
+    making = sheets(board)[-1]
+    for width in range(120, 60, -1):
+        for layout in fit(making, width):
+            for place, given in zip(layout.columns[1:], layout.widths[1:], strict=True):
+                assert given >= max(len(word) for row in making.rows for word in row[place].text.split())
+
+
+def test_code_is_said_once_where_it_is_the_same(board, make_run) -> None:
+    assert "Code" not in [head.name for head in sheets(board)[-1].heads]
+    assert any("with regbench 1.0 on A processor" in note for note in sheets(board)[-1].notes)
+    mixed = boards([make_run("a", {"dsc": dice(9)}), make_run("b", {"dsc": dice(8)}, version="1.1")])[0]
+    assert {cell.text for cell in column(sheets(mixed)[-1], "Code").values()} == {"regbench 1.0", "regbench 1.1"}
 
 
 def test_machines_that_do_not_compare_are_named(make_run) -> None:

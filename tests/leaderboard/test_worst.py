@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from regbench.api import PairId
 from regbench.leaderboard import boards, sheets
 from regbench.leaderboard.worst import harmed, lowest_tenth, worst_pair
 
@@ -26,6 +27,16 @@ def test_the_worst_of_a_row(make_run, protocol) -> None:
     assert cells["Its scans"] == ", ".join(protocol.test_pairs[7])
     assert cells["Worst structure"].startswith("RK ")
     assert cells["Harmed"] == "20.7"
+
+
+def test_a_patient_is_named_once(make_run, protocol) -> None:
+    pairs = (PairId("b0/ES", "b0/ED"), PairId("b1/ES", "b2/ED"))
+    used = protocol.model_copy(update={"test": tuple(s for pair in pairs for s in pair), "test_pairs": pairs})
+    tables = [np.array([[1.0] * 3, [2.0] * 3]), np.array([[2.0] * 3, [1.0] * 3])]
+    board = boards([make_run(name, {"dsc": t}, on=used) for name, t in zip("ab", tables, strict=True)])[0]
+    sheet = next(sheet for sheet in sheets(board) if sheet.title == "Worst cases")
+    place = [head.name for head in sheet.heads].index("Its scans")
+    assert [row[place].text for row in sheet.rows] == ["b0/ES, ED", "b1/ES, b2/ED"]
 
 
 def test_a_row_that_was_not_scored(make_run) -> None:
