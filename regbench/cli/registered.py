@@ -1,6 +1,7 @@
 """What `regbench register` leaves behind: files, and a summary on one screen."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -20,6 +21,7 @@ FIELD, VOXEL_FIELD = "displacement.nii.gz", "displacement_voxels.nii.gz"
 PICTURE, SAID = "picture.png", "register.json"
 FILES = (MOVED, MOVED_LABELS, FIELD, VOXEL_FIELD, JACOBIAN, PICTURE, SAID)
 _DIGITS = 6
+_LISTED = 20  # labels, so that the summary stays on one screen
 
 
 def write_results(
@@ -104,12 +106,20 @@ def print_summary(folder: Path, found: Registration, registrar: Registrar, refin
     for head in ("", "before", "after"):
         table.add_column(head, justify="left" if not head else "right")
     table.add_row("local correlation", *(f"{value:.3f}" for value in found.similarity))
-    if found.dice:
-        means = (100 * fmean(pair[side] for pair in found.dice.values()) for side in (0, 1))
-        table.add_row(f"Dice of {len(found.dice)} labels, %", *(f"{mean:.1f}" for mean in means))
+    for name, values in _dice_rows(found.dice):
+        table.add_row(name, *(f"{100 * value:.1f}" for value in values))
     table.add_row("folding, %", "", f"{found.folding_percent:.3f}")
     console.print(table)
     console.print(f"Everything is in {folder}: look at {PICTURE} first.", markup=False, soft_wrap=True)
+
+
+def _dice_rows(dice: Mapping[int, tuple[float, float]]) -> list[tuple[str, Sequence[float]]]:
+    """The mean over the labels, and each of them where they are few."""
+    if len(dice) < 2:
+        return [(f"Dice of label {label}, %", values) for label, values in dice.items()]
+    means = [fmean(values[side] for values in dice.values()) for side in (0, 1)]
+    each = [(f"  label {label}", values) for label, values in dice.items()]
+    return [(f"Dice of {len(dice)} labels, %", means), *(each if len(each) <= _LISTED else [])]
 
 
 def _name(registrar: Registrar, refine: int) -> str:

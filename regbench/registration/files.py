@@ -1,10 +1,12 @@
 """Files of anybody's scans, and results with exactly the geometry of the fixed scan's file."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+import torch
 
 from regbench.api import Volume
 from regbench.data.atomic import write_bytes
@@ -36,10 +38,16 @@ def read_own(
         DataError: with every file that is missing, damaged, not 3-D, or on another grid than its scan.
     """
     faults: list[str] = []
+    notes: list[str] = []
 
     def read(path: Path | None, kind: Any) -> Volume | None:
+        if path is None:
+            return None
         try:
-            return None if path is None else canonical(read_stored(path), path, kind)
+            _check_no_folder(path)
+            stored = read_stored(path)
+            notes.extend(_placeless(stored, path))
+            return canonical(stored, path, kind)
         except DataError as error:
             faults.extend(error.faults)
             return None
@@ -48,7 +56,25 @@ def read_own(
     maps = [read(path, "labels") for path in (*masks, *labels)]
     if faults or fixed_scan is None or moving_scan is None:
         raise DataError(faults)
-    return OwnScans(fixed_scan, moving_scan, *maps)
+    if torch.equal(fixed_scan.data, moving_scan.data):
+        notes.append("Both scans hold the same values, voxel for voxel: was one file named twice?")
+    return OwnScans(fixed_scan, moving_scan, *maps, notes=tuple(notes))
+
+
+def _check_no_folder(path: Path) -> None:
+    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where it may not look; the reader puts that in words
+        raise DataError([f"{path} is a folder; expected a NIfTI file, such as dcm2niix makes of a DICOM series."])
+
+
+def _placeless(stored: Stored, path: Path) -> list[str]:
+    """What has to be known of a file without an affine: nibabel and ITK do not take it to lie at one place."""
+    header = stored.header
+    if not isinstance(header, _nibabel.Nifti1Header) or header["sform_code"] > 0 or header["qform_code"] > 0:
+        return []
+    return [
+        f"{path.name} does not say where it lies (its sform and qform codes are 0): its axes are taken to point to the "
+        "left, front and head, which other programs need not do; write its affine anew if that is wrong."
+    ]
 
 
 def label_type(path: Path) -> np.dtype[Any]:

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from regbench.api import Field, Grid, Pair, Percentiles, Volume, Window
+from regbench.data.placement import Placement
 from regbench.data.preprocess import to_unit
 from regbench.engine.evaluation import Register, checked
 from regbench.engine.seeds import derive, own_randomness
@@ -31,6 +32,7 @@ from regbench.spatial import resample, warp
 
 _CPU = torch.device("cpu")
 _LITTLE = 0.5
+_ORDER = "RAS"
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +46,7 @@ class OwnScans:
         moving_mask: label map on the moving scan's grid, or None.
         fixed_labels: label map to score with, which no method sees, or None.
         moving_labels: label map to warp and to score with, or None.
+        notes: what a user has to know about the files.
     """
 
     fixed: Volume
@@ -52,17 +55,25 @@ class OwnScans:
     moving_mask: Volume | None = None
     fixed_labels: Volume | None = None
     moving_labels: Volume | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         faults = [
-            f"The {name} does not lie on the grid of the {scan} scan: shape or affine differ; resample it to that scan."
+            f"The {name} does not lie on the grid of the {scan} scan: {difference}; resample it to that scan."
             for scan, grid, mask, labels in (
                 ("fixed", self.fixed.grid, self.fixed_mask, self.fixed_labels),
                 ("moving", self.moving.grid, self.moving_mask, self.moving_labels),
             )
             for name, volume in ((f"{scan} mask", mask), (f"{scan} label map", labels))
-            if volume is not None and not volume.grid.matches(grid, 0.1 * min(grid.spacing_mm))
+            if volume is not None and (difference := Placement(volume.grid, _ORDER).difference(Placement(grid, _ORDER)))
         ]
+        if self.fixed_labels is not None and self.moving_labels is not None:
+            held = [numbers_in(labels) for labels in (self.fixed_labels, self.moving_labels)]
+            if not set(held[0]) & set(held[1]):
+                faults.append(
+                    "The label maps have no label in common, so that nothing can be scored: the fixed one holds "
+                    f"{held[0] or 'none'}, the moving one {held[1] or 'none'}."
+                )
         for scan, volume in (("fixed", self.fixed), ("moving", self.moving)):
             strange = int((~torch.isfinite(volume.data)).sum())
             if strange:
@@ -112,6 +123,7 @@ class Registration:
         moved: the moving scan, interpolated once.
         before: the moving scan by the affines alone.
         moved_labels: the moving scan's labels by the nearest voxel, or None.
+        before_labels: the same by the affines alone.
         determinant: det(I + ∇u); 1 far from what was registered, where the field has gone to zero.
         presented: the pair that the method saw.
         similarity: the mean squared local correlation on the method's grid, before and after.
@@ -124,6 +136,7 @@ class Registration:
     moved: Volume
     before: Volume
     moved_labels: Volume | None
+    before_labels: Volume | None
     determinant: Volume
     presented: Presented
     similarity: tuple[float, float]
@@ -177,7 +190,7 @@ def present(scans: OwnScans, preparation: Preparation, device: torch.device = _C
         labels=preparation.labels,
     )
     covered = resample(torch.ones(grid.shape, dtype=torch.uint8), grid, fixed.grid, "nearest").bool()
-    return Presented(pair, shift_mm, covered, tuple(_notes(fixed.grid, lies, covered, shift_mm)))
+    return Presented(pair, shift_mm, covered, (*scans.notes, *_notes(fixed.grid, lies, covered, shift_mm)))
 
 
 def _notes(fixed: Grid, lies: Grid, covered: Bool[Tensor, "i j k"], shift_mm: Float[np.ndarray, " 3"]) -> list[str]:
@@ -224,6 +237,7 @@ def register_own(scans: OwnScans, presented: Presented, register: Register, seed
         moved=moved,
         before=before,
         moved_labels=moved_labels,
+        before_labels=before_labels,
         determinant=jacobian_map(whole),
         presented=presented,
         similarity=_similarity(pair, found),

@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from torch import Tensor
 
 from regbench.api import Percentiles, Volume, Window
@@ -28,6 +29,7 @@ _MARGIN = 0.1  # of what was registered, shown on either side of it
 _ENDS = {"axial": ("R", "L", "A", "P"), "coronal": ("R", "L", "S", "I"), "sagittal": ("A", "P", "S", "I")}
 # Okabe and Ito's colours, which the colour-blind tell apart.
 _COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#D55E00", "#CC79A7", "#0072B2")
+_SIZES = ListedColormap(colormaps["PuOr_r"](np.linspace(0.12, 0.88, 256)))  # its ends are too dark beside black
 Limits = tuple[float, float]
 
 
@@ -46,7 +48,7 @@ class _Shown:
 def pair_picture(scans: OwnScans, found: Registration, intensity: Window | Percentiles, title: str) -> bytes:
     """A PNG: one row a plane, one column each for fixed, moving, moved, checkerboard, deformed grid and Jacobian.
 
-    Contours of the labels are drawn where both scans have some: the fixed ones solid, the others dashed. Where the
+    Contours of the labels are drawn where both scans have some: the fixed ones solid, the moving ones dashed. Where the
     method's grid does not cover the fixed scan, a dotted line says how far it reaches, and only its neighbourhood is
     shown: beyond it nothing was registered.
 
@@ -69,12 +71,18 @@ def pair_picture(scans: OwnScans, found: Registration, intensity: Window | Perce
         _sides(row[0], plane)
     for axes, (name, _) in zip(grid[0], _COLUMNS, strict=True):
         axes.set_title(name, fontsize=8)
-    everything = bool(found.presented.covered.all())
-    made.suptitle(title if everything else f"{title} (dotted: what was registered)", fontsize=9)
+    made.suptitle("\n".join([title, *_lines(shown)]), fontsize=9)
     _key(made, grid[:, -1])
     png = BytesIO()
     made.savefig(png, format="png", dpi=_DPI, metadata={"Software": None})
     return png.getvalue()
+
+
+def _lines(shown: _Shown) -> list[str]:
+    """What the lines in the panels stand for."""
+    labels = ["contours: fixed labels solid, moving labels dashed"] if shown.labels else []
+    dotted = [] if shown.found.presented.covered.all() else ["dotted: what was registered"]
+    return ["; ".join(labels + dotted)] if labels + dotted else []
 
 
 def _shown(scans: OwnScans, found: Registration, intensity: Window | Percentiles) -> _Shown:
@@ -182,6 +190,7 @@ def _fixed(axes: Axes, plane: Plane, shown: _Shown) -> None:
 def _before(axes: Axes, plane: Plane, shown: _Shown) -> None:
     _show(axes, plane, _unit(plane.cut(shown.found.before.data.numpy()), shown.moving), "gray")
     _contours(axes, plane, shown.scans.fixed_labels, shown.labels, "solid")
+    _contours(axes, plane, shown.found.before_labels, shown.labels, "dashed")
 
 
 def _moved(axes: Axes, plane: Plane, shown: _Shown) -> None:
@@ -216,7 +225,7 @@ def _grid(axes: Axes, plane: Plane, shown: _Shown) -> None:
 def _jacobian(axes: Axes, plane: Plane, shown: _Shown) -> None:
     determinant = plane.cut(shown.found.determinant.data.numpy())
     size = np.log2(np.where(determinant > 0, determinant, 1))
-    _show(axes, plane, size, colormaps["PuOr_r"], -_LOG2_RANGE, _LOG2_RANGE)
+    _show(axes, plane, size, _SIZES, -_LOG2_RANGE, _LOG2_RANGE)
     folded = np.ma.masked_equal((determinant <= 0).astype(np.float32), 0)
     if folded.count():
         _show(axes, plane, folded, ListedColormap(["black"]))
@@ -224,8 +233,8 @@ def _jacobian(axes: Axes, plane: Plane, shown: _Shown) -> None:
 
 _COLUMNS: Sequence[tuple[str, Callable[[Axes, Plane, _Shown], None]]] = (
     ("fixed", _fixed),
-    ("moving, by the affines", _before),
-    ("moved", _moved),
+    ("moving, before", _before),
+    ("moving, after", _moved),
     ("fixed and moved", _checkerboard),
     ("deformed grid", _grid),
     ("volume change, folds black", _jacobian),
@@ -234,7 +243,8 @@ _COLUMNS: Sequence[tuple[str, Callable[[Axes, Plane, _Shown], None]]] = (
 
 def _sides(axes: Axes, plane: Plane) -> None:
     for text, (x, y) in zip(_ENDS[plane.name], ((0.04, 0.5), (0.96, 0.5), (0.5, 0.94), (0.5, 0.06)), strict=True):
-        axes.text(x, y, text, transform=axes.transAxes, color="#F0E442", fontsize=7, ha="center", va="center")
+        side = axes.text(x, y, text, transform=axes.transAxes, color="#F0E442", fontsize=7, ha="center", va="center")
+        side.set_path_effects([withStroke(linewidth=1.5, foreground="black")])
     axes.set_ylabel(f"{plane.name} {plane.place}", fontsize=7)
 
 
@@ -244,3 +254,4 @@ def _key(made: Figure, beside: Shaped[np.ndarray, " rows"]) -> None:
     bar = made.colorbar(images[0], ax=list(beside), location="right", shrink=0.8, aspect=30)
     bar.set_ticks(ticks, labels=[f"{2**tick:.2g}" for tick in ticks])
     bar.ax.tick_params(labelsize=7)
+    bar.set_label("moving volume / fixed volume", fontsize=7)

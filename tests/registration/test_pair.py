@@ -194,9 +194,14 @@ def test_faults_of_scans() -> None:
         OwnScans(scene(FIXED), broken, fixed_mask=wrong, moving_labels=wrong)
     text = str(caught.value)
     assert len(caught.value.faults) == 3
-    assert "The fixed mask does not lie on the grid of the fixed scan" in text
+    assert "The fixed mask does not lie on the grid of the fixed scan: its shape is 4×4×4, not 24×22×20" in text
     assert "The moving label map does not lie on the grid of the moving scan" in text
     assert "not finite" in text
+    first, second = (
+        Volume(torch.full(grid.shape, n, dtype=torch.uint8), grid) for n, grid in ((1, FIXED), (2, MOVING))
+    )
+    with pytest.raises(DataError, match=r"no label in common.* fixed one holds \[1\], the moving one \[2\]"):
+        OwnScans(scene(FIXED), scene(MOVING), fixed_labels=first, moving_labels=second)
     mask = Volume(torch.full(FIXED.shape, 7, dtype=torch.uint8), FIXED)
     with pytest.raises(DataError, match=r"fixed mask holds the labels \[7\]"):
         present(OwnScans(scene(FIXED), scene(MOVING), fixed_mask=mask), Preparation(UNIT, labels=(1, 2)))
@@ -274,8 +279,22 @@ def test_files_of_any_order_are_read_and_written_as_they_were(
 def test_all_that_is_wrong_with_files_is_said_at_once(tmp_path: Path) -> None:
     (tmp_path / "text.nii.gz").write_text("no image")
     with pytest.raises(DataError) as caught:
-        read_own(tmp_path / "missing.nii.gz", tmp_path / "text.nii.gz", labels=(None, tmp_path / "also.nii.gz"))
-    assert len(caught.value.faults) == 3
+        read_own(tmp_path / "missing.nii.gz", tmp_path / "text.nii.gz", labels=(None, tmp_path))
+    missing, text, folder = caught.value.faults
+    assert "missing.nii.gz is missing" in missing
+    assert "text.nii.gz is no readable image" in text
+    assert "is a folder; expected a NIfTI file" in folder
+
+
+def test_a_file_that_does_not_say_where_it_lies_is_told_of(tmp_path: Path) -> None:
+    for name, affine in (("placed", np.eye(4)), ("placeless", None)):
+        nib.save(nib.Nifti1Image(np.ones((9, 8, 7), np.float32), affine), tmp_path / f"{name}.nii.gz")
+    scans = read_own(tmp_path / "placeless.nii.gz", tmp_path / "placed.nii.gz")
+    note, same = scans.notes
+    assert "same values" in same
+    assert note.startswith("placeless.nii.gz does not say where it lies")
+    assert note in present(scans, Preparation(UNIT)).notes
+    assert nib.aff2axcodes(nib.load(tmp_path / "placeless.nii.gz").affine) == ("L", "A", "S")  # as the note says
 
 
 def test_labels_keep_their_type(tmp_path: Path) -> None:

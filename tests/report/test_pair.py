@@ -1,3 +1,4 @@
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -44,6 +45,25 @@ def test_a_picture_of_three_planes_and_six_panels(labelled: bool) -> None:
     assert png != pair_picture(scans, registered(scans), LOW, "a title")
 
 
+def test_the_labels_of_the_moving_scan_are_drawn_before_and_after() -> None:
+    scans = own()
+    assert scans.moving_labels is not None
+    scans = replace(scans, moving_labels=Volume(scans.moving_labels.data.roll(2, 0), GRID))
+    found = registered(scans)
+    without = replace(found, before_labels=None), replace(found, moved_labels=None)
+    whole, *changed = (pixels(pair_picture(scans, one, LOW, "")) for one in (found, *without))
+    width = whole.shape[1] * room._PANEL_IN / (6 * room._PANEL_IN + 0.6)
+    columns = [(whole != one).any((0, 2)).nonzero()[0] / width for one in changed]
+    assert [set(np.unique(found.astype(int))) for found in columns] == [{1}, {2}]
+
+
+def test_the_lines_are_explained() -> None:
+    scans, bare = own(), own(labelled=False)
+    (said,) = room._lines(room._shown(scans, registered(scans), LOW))
+    assert "moving labels dashed" in said
+    assert room._lines(room._shown(bare, registered(bare), LOW)) == []
+
+
 @pytest.mark.parametrize("shape", [(30, 24, 1), (12, 1, 9), (40, 40, 4)])
 def test_thin_scans_are_drawn(shape: tuple[int, int, int]) -> None:
     scans = own(Grid.centred(shape, (1.5, 1.5, 10.0)))
@@ -66,6 +86,7 @@ def test_folds_are_black_and_nothing_else_on_the_map_is() -> None:
     black = [(image[100:, left : left + 250, :3].max(-1) < 0.02).sum() for image in (folding, flat)]
     assert registered(scans, 2.0).folding_percent > 5
     assert black[0] > 20 * max(1, black[1])
+    assert room._SIZES(np.array([0.0, 1.0]))[:, :3].max(-1).min() > 0.4
 
 
 def test_the_shift_of_the_whole_scan_does_not_blur_the_grid() -> None:
