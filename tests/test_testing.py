@@ -27,6 +27,7 @@ from regbench.api import (
     Trainable,
     Volume,
 )
+from regbench.data import read_volume
 from regbench.errors import BadValueError, UnknownNameError
 from regbench.losses import gradient_penalty, lncc
 from regbench.spatial import warp
@@ -218,6 +219,12 @@ def test_faults_of_form_are_found() -> None:
 
     assert any("cannot be written to a record" in fault or "TypeError" in fault or "Serialization" in fault
                for fault in check_method(Unwritable))  # fmt: skip
+
+
+def test_an_error_is_told_with_its_line() -> None:
+    line = needs_even.__code__.co_firstlineno + 2
+    faults = check_method(variant(Centroid, register=needs_even))
+    assert any(fault.endswith(f"sizes must be even (test_testing.py, line {line})") for fault in faults), faults
 
 
 def test_a_method_that_skips_everything_is_a_fault() -> None:
@@ -456,6 +463,14 @@ class Threshold(MaskSource):
 
     def masks(self, request: MaskRequest) -> Mapping[str, Volume]:
         return {name: Volume((scan.data > 0.5).to(torch.uint8), scan.grid) for name, scan in request.scans.items()}
+
+
+def test_a_mask_source_finds_the_files_of_its_scans() -> None:
+    def from_files(self: MaskSource, request: MaskRequest) -> Mapping[str, Volume]:
+        assert all(torch.equal(read_volume(request.sources[s]).data, v.data) for s, v in request.scans.items())
+        return Threshold().masks(request)
+
+    assert check_masks(variant(Threshold, masks=from_files)) == []
 
 
 def some(self: MaskSource, request: MaskRequest) -> Mapping[str, Volume]:

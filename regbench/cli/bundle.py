@@ -11,7 +11,7 @@ from regbench.cli.options import DEFAULT_RUNS, RunsOption
 def bundle(
     run: Annotated[
         list[str],
-        typer.Argument(metavar="RUN...", help="A run's id (or how it begins) or its folder; 'all': all that are done."),
+        typer.Argument(metavar="RUN", help="A run's id (or how it begins) or its folder; 'all': all that are done."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.zip", help="The bundle.")],
     weights: Annotated[bool, typer.Option("--weights", help="With the networks' weights.")] = False,

@@ -9,7 +9,7 @@ from regbench.cli.options import DEFAULT_RUNS, RunsOption
 
 
 def merge(
-    file: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Bundles, as 'regbench bundle' writes them.")],
+    file: Annotated[list[Path], typer.Argument(metavar="FILE", help="Bundles, as 'regbench bundle' writes them.")],
     runs: RunsOption = DEFAULT_RUNS,
 ) -> None:
     """Take the runs of bundles in, all of them or none.

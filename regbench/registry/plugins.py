@@ -1,5 +1,6 @@
 """Plugins are found by entry point or in a file, and imported only when asked for."""
 
+import dataclasses
 import hashlib
 import importlib
 import importlib.util
@@ -56,24 +57,17 @@ class Plugin:
         """The plugin's class.
 
         Raises:
-            PluginError: if it does not import, is not of its kind, or is abstract.
+            PluginError: if it does not import, is not of its kind, or lacks what its kind asks for.
         """
         module, _, attribute = self.target.partition(":")
+        subject = f"The {_WORDS.get(self.kind, self.kind)} '{self.name}' of {self.distribution}"
         try:
-            found = getattr(importlib.import_module(module), attribute)
+            found: type[Any] = getattr(importlib.import_module(module), attribute)
         except (Exception, SystemExit) as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise PluginError(
-                f"The {self.kind} '{self.name}' of {self.distribution} does not import: {reason}"
-            ) from error
-        base = _base(self.kind)
-        if not (isinstance(found, type) and issubclass(found, base)):
-            raise PluginError(
-                f"The {self.kind} '{self.name}' of {self.distribution} is no subclass of regbench.api.{base.__name__}."
-            )
-        if inspect.isabstract(found):
-            missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
-            raise PluginError(f"The {self.kind} '{self.name}' of {self.distribution} does not define: {missing}.")
+            raise PluginError(f"{subject} does not import: {type(error).__name__}: {error}") from error
+        fault = _fault(found, _base(self.kind))
+        if fault:
+            raise PluginError(f"{subject} {fault}.")
         return found
 
 
@@ -139,6 +133,21 @@ class Registry:
             except PluginError as error:
                 reasons[name] = str(error)
         return reasons
+
+
+def _fault(found: Any, base: type[Any]) -> str | None:
+    """What keeps something from being a plugin, as the end of a sentence; None if it is one."""
+    if not (isinstance(found, type) and issubclass(found, base)):
+        return f"is no subclass of regbench.api.{base.__name__}"
+    abstract = sorted(getattr(found, "__abstractmethods__", ()))
+    missing = [*abstract, *(name for name in base.__annotations__ if not hasattr(found, name))]
+    if missing:
+        return f"does not define: {', '.join(missing)}"
+    if not dataclasses.is_dataclass(found):
+        return "is no dataclass, whose fields are its configuration; write @dataclass(frozen=True) above it"
+    nothing = dataclasses.MISSING
+    bare = [f.name for f in dataclasses.fields(found) if f.init and f.default is f.default_factory is nothing]
+    return f"has fields without a default: {', '.join(bare)}" if bare else None
 
 
 def _from_entry_point(kind: Kind, entry: EntryPoint) -> Plugin:

@@ -2,7 +2,10 @@
 
 import dataclasses
 import json
+import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 from regbench.api import Card
@@ -27,10 +30,11 @@ def instance_of(kind: Kind, plugin: Any) -> Any:
     return plugin() if isinstance(plugin, type) else plugin
 
 
-def gather(checks: Iterable[tuple[str, Callable[[], Iterable[str]]]]) -> list[str]:
+def gather(plugin: Any, checks: Iterable[tuple[str, Callable[[], Iterable[str]]]]) -> list[str]:
     """The faults of several checks; one that raises is a fault, but a wrong request is handed on.
 
     Args:
+        plugin: an instance; an error says the line of its file.
         checks: what each does, as it would follow "while ", and the check.
     """
     faults: list[str] = []
@@ -41,8 +45,15 @@ def gather(checks: Iterable[tuple[str, Callable[[], Iterable[str]]]]) -> list[st
             raise
         except Exception as error:
             said = " ".join(str(error).split())
-            faults.append(f"It raised {type(error).__name__} while {doing}: {said}")
+            faults.append(f"It raised {type(error).__name__} while {doing}: {said}{_line(plugin, error)}")
     return list(dict.fromkeys(faults))
+
+
+def _line(plugin: Any, error: Exception) -> str:
+    """The innermost line of the plugin's own file that an error came through, in brackets; or nothing."""
+    file = getattr(sys.modules.get(type(plugin).__module__), "__file__", None)
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f" ({Path(file).name}, line {lines[-1]})" if file and lines else ""
 
 
 def card_faults(plugin: Any) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from regbench.api import MaskRequest, MaskSource, Shape, Volume
+from regbench.data import write_volume
 from regbench.testing import scenes
 from regbench.testing.faults import card_faults, gather, instance_of
 
@@ -31,8 +32,10 @@ def check_masks(source: str | type[MaskSource] | MaskSource) -> list[str]:
         RequestError: if it cannot be tried here, e.g. because a program or a folder that it needs is missing.
     """
     one: MaskSource = instance_of("masks", source)
-    faults = gather([("its card was read", partial(card_faults, one)), ("its flags were read", partial(_flags, one))])
-    return faults or gather([("it made masks", partial(_masks, one))])
+    faults = gather(
+        one, [("its card was read", partial(card_faults, one)), ("its flags were read", partial(_flags, one))]
+    )
+    return faults or gather(one, [("it made masks", partial(_masks, one))])
 
 
 def _flags(source: MaskSource) -> Iterator[str]:
@@ -80,9 +83,12 @@ def _request(source: MaskSource, workspace: Path) -> MaskRequest:
     scans = {name: pair.moving for name, pair in zip(_SCANS, pairs, strict=True)}
     labels = {name: mask for name, pair in zip(_SCANS, pairs, strict=True) if (mask := pair.moving_mask)}
     training: Mapping[str, Volume] = {name: labels[name] for name in _SCANS[:2]}
+    sources = {name: workspace / "scans" / f"{name}.nii.gz" for name in _SCANS}
+    for name, file in sources.items():
+        write_volume(file, scans[name])
     return MaskRequest(
         scans=scans,
-        sources={name: workspace / f"{name}.nii.gz" for name in _SCANS},
+        sources=sources,
         labels=_LABELS,
         training_labels=training,
         truth=labels if source.saw_test_labels else None,

@@ -43,7 +43,9 @@ def check_method(method: str | type[Method] | Method) -> list[str]:
         RequestError: if it cannot be set up here, e.g. because a program or a file that it needs is missing.
     """
     one: Method = instance_of("method", method)
-    faults = gather([("its card was read", partial(card_faults, one)), ("`masks` was read", partial(_mask_use, one))])
+    faults = gather(
+        one, [("its card was read", partial(card_faults, one)), ("`masks` was read", partial(_mask_use, one))]
+    )
     if faults:
         return faults
     subject = Subject(one) if isinstance(one, Trainable) else None
@@ -60,7 +62,7 @@ def check_method(method: str | type[Method] | Method) -> list[str]:
         said = f"it registered a pair of {_times(shape)} voxels"
         checks.append((said, partial(_any_size, one, register, shape)))
     checks += trainable_checks(subject) if subject else [("it registered a shifted ball", partial(_sign, one))]
-    return gather(checks)
+    return gather(one, checks)
 
 
 def _mask_use(method: Method) -> Iterator[str]:

@@ -45,6 +45,49 @@ def test_a_plugin_file_that_ends_the_program_is_said(call, tmp_path: Path) -> No
     assert "ending.py does not import: SystemExit: 3" in result.stderr
 
 
+UNFINISHED = """
+from dataclasses import dataclass
+from regbench.api import Card, Method, Metric
+class Loose(Method):
+    card = Card(title="Loose", summary="No dataclass.")
+    def register(self, pair):
+        raise NotImplementedError
+@dataclass(frozen=True)
+class Bare(Loose):
+    weights: str
+@dataclass(frozen=True)
+class Nameless(Method):
+    def register(self, pair):
+        raise NotImplementedError
+@dataclass(frozen=True)
+class Unitless(Metric):
+    card = Card(title="Unitless", summary="No unit.")
+    def measure(self, case):
+        return {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "said"),
+    [
+        ("method", "loose", "is no dataclass, whose fields are its configuration; write @dataclass(frozen=True) above"),
+        ("method", "bare", "has fields without a default: weights."),
+        ("method", "nameless", "does not define: card."),
+        ("metric", "unitless", "does not define: unit, higher_is_better."),
+    ],
+)
+def test_what_a_plugin_lacks_is_said_and_stops_no_other(call, tmp_path: Path, kind: str, name: str, said: str) -> None:
+    (tmp_path / "unfinished.py").write_text(UNFINISHED)
+    words = ("--plugin", tmp_path / "unfinished.py")
+    for command in ("show", "check"):
+        result = call(command, kind, name, *words)
+        assert result.exit_code == 2
+        assert f"The {kind} '{name}' of unfinished.py {said}" in result.stderr
+    listed = {entry["name"]: entry for entry in json.loads(call("list", f"{kind}s", "--json", *words).stdout)}
+    assert said in listed[name]["broken"]
+    assert "title" in listed["identity" if kind == "method" else "dsc"]
+
+
 def test_a_method_in_full(call, plugin_words) -> None:
     facts = json.loads(call("show", "method", "learner", "--json", *plugin_words).stdout)
     assert facts["fields"] == [{"name": "width", "type": "integer", "default": 2, "meaning": "channels."}]
