@@ -27,7 +27,9 @@ def register(
     moving_labels: Annotated[Path | None, _scan("--moving-labels", f"Label map of the moving scan, {_SCORED}.")] = None,
     refine: Annotated[
         int | None,
-        typer.Option("--refine", metavar="N", min=0, help="N steps of optimisation on this pair. [default: the run's]"),
+        typer.Option(
+            "--refine", metavar="N", min=0, help="N steps of optimisation on this pair.", show_default="the run's"
+        ),
     ] = None,
     task: Annotated[
         str | None,
@@ -51,8 +53,9 @@ def register(
 ) -> None:
     """Register two scans and write what comes out with the fixed scan's exact geometry.
 
-    The moved scan and labels, the displacement (for ITK, ANTs and 3D Slicer, and in voxels), the Jacobian determinant,
-    a picture, and register.json, which says what was done.
+    The moved scan and labels, the displacement for ITK, ANTs and 3D Slicer and in voxels, the Jacobian, a picture.
+
+    What was done stands in register.json.
     """
     from regbench.cli.registering import OwnOrder, register_pair
 

@@ -53,12 +53,12 @@ def read_own(
             return None
 
     fixed_scan, moving_scan = read(fixed, "scan"), read(moving, "scan")
-    maps = [read(path, "labels") for path in (*masks, *labels)]
+    fixed_mask, moving_mask, fixed_labels, moving_labels = (read(path, "labels") for path in (*masks, *labels))
     if faults or fixed_scan is None or moving_scan is None:
         raise DataError(faults)
     if torch.equal(fixed_scan.data, moving_scan.data):
         notes.append("Both scans hold the same values, voxel for voxel: was one file named twice?")
-    return OwnScans(fixed_scan, moving_scan, *maps, notes=tuple(notes))
+    return OwnScans(fixed_scan, moving_scan, fixed_mask, moving_mask, fixed_labels, moving_labels, tuple(notes))
 
 
 def _check_no_folder(path: Path) -> None:
