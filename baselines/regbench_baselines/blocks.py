@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
@@ -123,7 +123,7 @@ class UpsampledConv(nn.Conv3d):
         return conv3(skip, of_skip, self.bias).add_(F.conv_transpose3d(coarse, kernel, stride=2, padding=1))
 
 
-def pad_to_multiple(image: Float[Tensor, "b c i j k"], multiple: int) -> Float[Tensor, "b c x y z"]:
+def pad_to_multiple(image: Shaped[Tensor, "b c i j k"], multiple: int) -> Shaped[Tensor, "b c x y z"]:
     """The image with zeros at the far ends, so that each size is a multiple."""
     padding = [end for size in reversed(image.shape[2:]) for end in (0, -size % multiple)]
     return F.pad(image, padding) if any(padding) else image

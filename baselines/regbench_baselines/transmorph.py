@@ -163,7 +163,7 @@ OFFICIAL = Official(
         r"c[12]\.0\.weight",
     ),
 )
-ONLY_AT_DEFAULT = ("patch_size", "in_chans", "pat_merg_rf", "drop_rate", "out_indices")
+ONLY_AT_DEFAULT = ("patch_size", "in_chans", "pat_merg_rf", "drop_rate", "out_indices", "pos_embed_method")
 
 
 def swin_options(

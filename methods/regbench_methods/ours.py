@@ -6,6 +6,7 @@ IPMI 2025. The text's method; the network that its authors released is `ours-rel
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, ClassVar, Literal
@@ -17,11 +18,12 @@ from torch import Tensor, nn
 
 from regbench.api import Batch, Card, Pair, Preset, Recipe, Setting, Shape, Trainable
 from regbench.errors import BadValueError
+from regbench_baselines.blocks import pad_to_multiple
 from regbench_baselines.objective import COMMON_WEIGHTS, objective
 from regbench_baselines.official import Official
 from regbench_baselines.weights import read_weights
 from regbench_methods.contour import contour_loss
-from regbench_methods.network import Design, PrototypeContourNetwork, Registered
+from regbench_methods.network import LEVELS, Design, PrototypeContourNetwork, Registered
 from regbench_methods.prototype import prototype_loss
 
 _WINDOW, _WINDOW_AT = 5, 160
@@ -140,7 +142,8 @@ class Ours(Trainable):
         return network.registered(batch.moving, batch.fixed, *_masks(batch))
 
     def _prototype(self, found: Registered, batch: Batch) -> Float[Tensor, ""]:
-        moving_mask, fixed_mask = _masks(batch)
+        as_features = partial(pad_to_multiple, multiple=2 ** (LEVELS - 1))
+        moving_mask, fixed_mask = map(as_features, _masks(batch))
         fixed, moving = (level[self.prototype_level - 1].float() for level in (found.fixed, found.moving))
         each = [
             prototype_loss(

@@ -12,6 +12,7 @@ from regbench.api import MaskRequest, MaskSource, Volume
 from regbench.data import Cohort, cache_folder
 from regbench.data.atomic import storage_errors, write_bytes
 from regbench.data.folders import note_use
+from regbench.data.preprocess import VERSION
 from regbench.engine.identity import digest, plugin_identity
 from regbench.engine.plan import Chosen
 from regbench.engine.progress import Progress, Silent
@@ -79,7 +80,7 @@ def _held(folder: Path, progress: Progress) -> Iterator[None]:
 def masks_key(cohort: Cohort, source: Chosen[MaskSource]) -> str:
     """What masks are kept under: a digest of all that they depend on."""
     protocol = cohort.protocol.model_dump(mode="json", include={"train", "test", "labels", "grid", "intensity"})
-    return digest([cohort.fingerprint, protocol, plugin_identity(source), _SEED, cohort.device.type])[:16]
+    return digest([cohort.fingerprint, VERSION, protocol, plugin_identity(source), _SEED, cohort.device.type])[:16]
 
 
 def mask_request(

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from regbench.api import Batch, Grid, Pair, Setting, Volume
 from regbench.errors import BadValueError
+from regbench_baselines.blocks import pad_to_multiple
 from regbench_methods.network import CrossBlock, Design, PrototypeContourNetwork
 from regbench_methods.ours import Ours, window_for
 from regbench_methods.ours_plus import OursPlus
@@ -50,6 +51,15 @@ def test_ablations_are_settings(settings: dict[str, bool], terms: set[str]) -> N
     assert set(losses) == terms
     assert set(method.training("paper").weights) == terms
     assert all(torch.isfinite(value) for value in losses.values())
+
+
+def test_prototypes_find_their_organs_on_a_grid_of_any_size() -> None:
+    """The network pads what its levels cannot halve; a batch that is padded beforehand has the same prototypes."""
+    method, plain = Ours(**SMALL), batch()
+    padded = [pad_to_multiple(v, 8) for v in (plain.fixed, plain.moving, plain.fixed_mask, plain.moving_mask)]
+    setting = replace(plain.setting, shape=(24, 16, 24))
+    terms = [method.losses(network(method), b)["prototype"] for b in (plain, Batch(*padded, setting, plain.seed))]
+    torch.testing.assert_close(terms[0], terms[1])
 
 
 def test_the_weights_are_those_of_section_4_2() -> None:
