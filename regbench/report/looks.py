@@ -18,8 +18,8 @@ class Look:
 
     Attributes:
         colour: of its method; all rows of one method share it.
-        marker: tells the rows of one method apart.
-        dashes: of its lines, likewise.
+        marker: the next one for each method, and for each row of a method.
+        dashes: of its lines: tells the rows of one method apart.
         is_first: whether it is its method's first row: drawn filled, where the others are hollow.
     """
 
@@ -39,9 +39,10 @@ def looks(rows: Sequence[Row]) -> list[Look]:
             found.append(Look(REFERENCE, "x", "dotted", is_first=False))
             continue
         name = row.record.method.name
-        # Where there are more methods than colours, their markers differ.
-        turn = drawn[name] + methods.index(name) // len(OKABE_ITO)
-        colour = OKABE_ITO[methods.index(name) % len(OKABE_ITO)]
-        found.append(Look(colour, _MARKERS[turn % len(_MARKERS)], _DASHES[turn % len(_DASHES)], drawn[name] == 0))
+        method = methods.index(name)
+        # Seven colours and nine markers, both moving on: no two of 63 methods look alike, even without colours few do.
+        marker = _MARKERS[(method + drawn[name]) % len(_MARKERS)]
+        dashes = _DASHES[(method // len(OKABE_ITO) + drawn[name]) % len(_DASHES)]
+        found.append(Look(OKABE_ITO[method % len(OKABE_ITO)], marker, dashes, drawn[name] == 0))
         drawn[name] += 1
     return found

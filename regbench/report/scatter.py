@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullLocator
 
 from regbench.leaderboard import PRIMARY, Board
 from regbench.leaderboard.sheets import mean_cost
@@ -14,6 +14,10 @@ from regbench.report.looks import Look
 
 _LETTER_IN = 0.055
 _LINE_SHARE = 0.042
+_MARKER_SHARE = 0.04
+_GAP_SHARE = 0.03
+# Below this share of folded voxels, in percent, the axis is linear: most rows lie at or near 0.
+_FEW_FOLDED = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +76,11 @@ def _plot(points: Sequence[Point], price: str, name: str, *, logarithmic: bool) 
     axes = made.add_subplot()
     if logarithmic:
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_locator(NullLocator())
+    elif max(point.price for point in points) > _FEW_FOLDED:
+        axes.set_xscale("symlog", linthresh=_FEW_FOLDED)
+    axes.xaxis.set_major_formatter("{x:g}")
     best = front(points)
     if best:
         _draw_front(axes, best)
@@ -85,7 +92,7 @@ def _plot(points: Sequence[Point], price: str, name: str, *, logarithmic: bool) 
     tidy(axes)
     axes.set_xlabel(price, fontsize=7.5)
     axes.set_ylabel("mean DSC [%] (higher is better)", fontsize=7.5)
-    _write_names(axes, points, best, logarithmic=logarithmic)
+    _write_names(axes, points, best)
     on_front = ", ".join(point.name for point in best)
     return to_svg(made, name, f"Mean DSC against {price}. On the Pareto front: {on_front or 'no row'}.")
 
@@ -95,44 +102,44 @@ def _draw_front(axes: Axes, best: Sequence[Point]) -> None:
     axes.step(prices, values, where="post", color="#444444", linewidth=1, linestyle=(0, (4, 2)), zorder=2)
 
 
-def _write_names(axes: Axes, points: Sequence[Point], best: Sequence[Point], *, logarithmic: bool) -> None:
-    """Names beside the points, left of those in the right half, pushed apart where they would overlap."""
-    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-
-    def across(price: float) -> float:
-        if logarithmic:
-            return float(np.log(price / left) / np.log(right / left))
-        return (price - left) / (right - left)
-
+def _write_names(axes: Axes, points: Sequence[Point], best: Sequence[Point]) -> None:
+    """Names beside their points as far as there is room, those of the front first; the legend tells the others."""
+    axes.autoscale_view()  # else matplotlib settles the limits only when it draws
+    where = [_in_axes(axes, point) for point in points]
     # No name may lie on a marker, either.
-    taken = [(across(p.price) - 0.02, 0.04, (p.value - bottom) / (top - bottom)) for p in points]
-    for point in sorted(points, key=lambda p: (p not in best, -p.value)):
-        x, y = across(point.price), (point.value - bottom) / (top - bottom)
+    taken = [(x - _MARKER_SHARE / 2, _MARKER_SHARE, y) for x, y in where]
+    for point, (x, y) in sorted(zip(points, where, strict=True), key=lambda p: (p[0] not in best, -p[0].value)):
         width = len(point.name) * _LETTER_IN / (WIDTH_IN * 0.85)
-        to_left = x + 0.03 + width > 1.0
-        start = x - 0.03 - width if to_left else x + 0.03
-        height = _free(start, width, y, taken)
+        spot = _free(x, y, width, taken)
+        if spot is None:
+            continue
+        start, height = spot
         taken.append((start, width, height))
-        axes.annotate(
-            point.name, xy=(point.price, point.value), xytext=(x - 0.03 if to_left else x + 0.03, height),
-            textcoords="axes fraction", fontsize=6.5, ha="right" if to_left else "left", va="center",
-            fontweight="bold" if point in best else "normal", color="#222222" if point.competes else "#666666",
-            zorder=4,
+        on_right = start > x
+        axes.text(
+            start if on_right else start + width, height, point.name,
+            transform=axes.transAxes, fontsize=6.5, ha="left" if on_right else "right",
+            va="center", fontweight="bold" if point in best else "normal",
+            color="#222222" if point.competes else "#666666", zorder=4,
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.3},
-            arrowprops={"arrowstyle": "-", "color": "#aaaaaa", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3}
-            if abs(height - y) > _LINE_SHARE else None,
         )  # fmt: skip
 
 
-def _free(start: float, width: float, wanted: float, taken: Sequence[tuple[float, float, float]]) -> float:
-    """The height nearest to the wanted one at which a name meets no other."""
-    steps = sorted((sign * n * _LINE_SHARE / 2 for n in range(60) for sign in (1, -1)), key=abs)
-    for step in steps:
-        height = wanted + step
-        clear = all(
-            abs(height - other) >= _LINE_SHARE or start + width < begin or begin + length < start
-            for begin, length, other in taken
-        )
-        if clear and -0.02 <= height <= 1.05:
-            return height
-    return wanted
+def _in_axes(axes: Axes, point: Point) -> tuple[float, float]:
+    """Where a point lies, as a share of the axes' width and height."""
+    x, y = (axes.transData + axes.transAxes.inverted()).transform((point.price, point.value))
+    return float(x), float(y)
+
+
+def _free(x: float, y: float, width: float, taken: Sequence[tuple[float, float, float]]) -> tuple[float, float] | None:
+    """Where a name beside (x, y) begins, and how high, so that it meets no other; None where there is no room."""
+    for lift in (0, 1, -1, 1.6, -1.6):
+        height = y + lift * _LINE_SHARE
+        for start in (x + _GAP_SHARE, x - _GAP_SHARE - width):
+            inside = start >= -0.02 and start + width <= 1.04 and -0.02 <= height <= 1.05
+            if inside and all(
+                abs(height - other) >= _LINE_SHARE or start + width < begin or begin + length < start
+                for begin, length, other in taken
+            ):
+                return start, height
+    return None

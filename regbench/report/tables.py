@@ -64,7 +64,7 @@ def table(sheet: Sheet, *, tinted: bool = False) -> TableView:
 
     Args:
         sheet: the sheet.
-        tinted: whether columns with a better side are tinted from the worst number to the best.
+        tinted: whether columns are tinted from the lowest number to the highest, but those where lower is better.
     """
     heads = tuple(
         HeadView(head.name, head.caption, head.meaning, head.is_text, head.better != "lower") for head in sheet.heads
@@ -109,12 +109,11 @@ def _parted(text: str) -> tuple[str, str]:
 
 def _tints(sheet: Sheet, place: int) -> list[float | None]:
     head = sheet.heads[place]
-    if head.is_text:
+    if head.is_text or head.better == "lower":
         return [None] * len(sheet.rows)
     keys = [sort_key(row[place].text, is_text=False) for row in sheet.rows]
     values = [float(key) for key in keys if key]
     if not values or min(values) == max(values):
         return [None] * len(keys)
     low, high = min(values), max(values)
-    share = [(float(key) - low) / (high - low) if key else None for key in keys]
-    return [1 - s if s is not None and head.better == "lower" else s for s in share]
+    return [(float(key) - low) / (high - low) if key else None for key in keys]

@@ -1,6 +1,7 @@
 """The plots: what they are drawn from, and that they are sound SVG."""
 
 import re
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -111,8 +112,8 @@ def test_the_running_mean_by_definition() -> None:
     np.testing.assert_allclose(running_mean(values, 5), expected)
 
 
-@pytest.mark.parametrize(("better", "expected"), [("higher", [0.0, 1.0, None]), ("lower", [1.0, 0.0, None])])
-def test_tints_run_from_the_worst_to_the_best(better: str, expected: list[float | None]) -> None:
+@pytest.mark.parametrize(("better", "expected"), [(None, [0.0, 1.0, None]), ("lower", [None] * 3)])
+def test_tints_run_from_the_worst_to_the_best(better: str | None, expected: list[float | None]) -> None:
     from regbench.leaderboard.sheet import Cell, Head, sheet
 
     made = sheet("t", [(Head("x", "", better), [Cell("1.0 ± 0.2"), Cell("3.0"), Cell("–")])], [])
@@ -121,12 +122,51 @@ def test_tints_run_from_the_worst_to_the_best(better: str, expected: list[float 
     assert [row[0].key for row in table(made).rows] == ["1.0", "3.0", ""]
 
 
-def test_no_name_lies_on_another(board: Board) -> None:
+def test_no_name_lies_on_another_or_far_from_its_point() -> None:
     from regbench.report.scatter import _LINE_SHARE, _free
 
-    taken: list[tuple[float, float, float]] = []
-    for _ in range(8):
-        taken.append((0.2, 0.3, _free(0.2, 0.3, 0.5, taken)))
-    heights = [height for _, _, height in taken]
-    for (n, a), (m, b) in product(enumerate(heights), repeat=2):
-        assert n == m or abs(a - b) >= _LINE_SHARE - 1e-9
+    random = np.random.default_rng(0)
+    points = [*random.uniform(size=(12, 2)), *(0.5 + random.normal(0, 0.01, (12, 2)))]
+    taken = [(x - 0.02, 0.04, y) for x, y in points]
+    markers = len(taken)
+    for x, y in points:
+        spot = _free(x, y, 0.3, taken)
+        if spot is not None:
+            assert abs(spot[1] - y) <= 2 * _LINE_SHARE
+            assert min(abs(spot[0] - x), abs(spot[0] + 0.3 - x)) <= 0.05
+            taken.append((spot[0], 0.3, spot[1]))
+    assert 8 <= len(taken) - markers < 24
+    for (n, a), (m, b) in product(enumerate(taken), enumerate(taken[markers:], markers)):
+        assert n == m or abs(a[2] - b[2]) >= _LINE_SHARE or a[0] + a[1] < b[0] or b[0] + b[1] < a[0]
+
+
+def test_rows_look_different_without_colours(board: Board) -> None:
+    drawn = [look for row, look in zip(board.rows, looks(board.rows), strict=True) if not row.is_initial]
+    assert len({look.colour for look in drawn}) == 3
+    first = [look.marker for look in drawn if look.is_first]
+    assert len(set(first)) == len(first) == 3
+
+
+def test_folding_near_0_is_told_apart_beside_a_row_that_folds_much(board: Board) -> None:
+    """A linear axis would lay rows with 0, 0.02 and 0.1 % on one another beside one with 20 %."""
+    rows = [replace(row, values=row.values | {"folding": np.full_like(row.values["folding"], share)})
+            for row, share in zip(board.rows, (0.0, 0.02, 0.1, 1.0, 20.0), strict=True)]  # fmt: skip
+    svg = against_folding(replace(board, rows=tuple(rows)), looks(rows), "b")
+    assert {"0", "0.01", "0.1", "1", "10"} <= set(words(svg))
+
+
+def test_names_begin_or_end_at_their_points(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    from regbench.report import scatter
+
+    made = []
+    monkeypatch.setattr(scatter, "to_svg", lambda figure, *_: made.append(figure) or "")
+    against_seconds(board, looks(board.rows), "a")
+    axes = made[0].axes[0]
+    seconds = {row.name: (row.record.cost.seconds_per_pair, row.mean("dsc")) for row in board.rows}
+    sides = set()
+    for text in axes.texts:
+        x, _ = (axes.transData + axes.transAxes.inverted()).transform(seconds[text.get_text()])
+        side = {"left": 1, "right": -1}[text.get_ha()]
+        assert text.get_position()[0] - x == pytest.approx(0.03 * side)
+        sides.add(side)
+    assert sides == {1, -1}
