@@ -86,7 +86,7 @@ def _apart_from_switches(row: Row) -> str:
     length = (training.budget_seconds or training.steps) if training else None
     code = [record.method.distribution, record.method.version, record.preset]
     masks = record.masks.model_dump(mode="json") if record.masks else None
-    return json.dumps([fields, asked, length, code, masks], sort_keys=True, default=str)
+    return json.dumps([fields, asked, length, code, masks, record.refine], sort_keys=True, default=str)
 
 
 def _sheet(board: Board, found: Ablation) -> Sheet:

@@ -47,6 +47,7 @@ def board(make_run, ablated):
         ablated(40, prototype=False, contour=False),
         ablated(70, width=16),
         ablated(80, prototype=False, masks=masks("truth")),
+        ablated(90, refine=50),
     ]
     return boards(runs)[0]
 
