@@ -1,5 +1,6 @@
 """What `regbench register` does, once its words are read."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from regbench.cli.lookup import find_protocol
 from regbench.cli.progress import shown
 from regbench.cli.registered import FILES, print_summary, write_results
 from regbench.cli.settings import read_settings, read_shape
+from regbench.data.atomic import storage_errors
 from regbench.engine import reopen, resolve_device
 from regbench.errors import BadValueError, StorageError, UnknownNameError
 from regbench.registration import (
@@ -82,8 +84,13 @@ def register_pair(order: OwnOrder) -> None:
 
 
 def _check_folder(order: OwnOrder) -> None:
-    if order.out.exists() and not order.out.is_dir():
-        raise StorageError(f"{order.out} is a file; -o takes a folder.")
+    """Before anything is computed: a registration that cannot be written is lost."""
+    with storage_errors(order.out):
+        nearest = next(folder for folder in (order.out, *order.out.parents) if folder.exists())
+    if not nearest.is_dir():
+        raise StorageError(f"{nearest} is a file; -o takes a folder.")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise StorageError(f"Nothing can be written in {nearest}: permission is denied; choose another folder.")
     there = [name for name in FILES if (order.out / name).exists()]
     if there and not order.force:
         raise StorageError(f"{order.out} holds {there[0]} already; choose another folder, or write over it with "

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -151,7 +152,18 @@ def test_nothing_is_written_over(register: Call, tmp_path: Path) -> None:
     assert register("--method", "identity", "-o", out, "--force").exit_code == 0
     assert said(out)["method"] == "identity"
     (tmp_path / "file").write_text("")
-    assert "is a file" in register("--method", "identity", "-o", tmp_path / "file").stderr
+    for place in ("file", "file/below"):
+        assert "file is a file; -o" in register("--method", "identity", "-o", tmp_path / place).stderr
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_registered(
+    register: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda _, mode, **__: not mode & os.W_OK)  # root may write anywhere
+    monkeypatch.setattr("regbench.cli.registering.register_own", lambda *_: pytest.fail("registered"))
+    result = register("--method", "identity", "-o", tmp_path / "closed/out")
+    assert result.exit_code == 2, result.output
+    assert f"Nothing can be written in {tmp_path}: permission is denied" in result.stderr
 
 
 @pytest.mark.parametrize(
