@@ -24,7 +24,7 @@ _PANEL_IN, _DPI = 2.1, 150
 _THINNEST = 0.25  # of a panel's width: a thin stack of slices is still seen
 _GRID_LINES, _FIELDS = 30, 8
 _LOG2_RANGE = 1.5
-_CONTOURED = 12
+_CONTOURED = 20
 _MARGIN = 0.1  # of what was registered, shown on either side of it
 _ENDS = {"axial": ("R", "L", "A", "P"), "coronal": ("R", "L", "S", "I"), "sagittal": ("A", "P", "S", "I")}
 # Okabe and Ito's colours, which the colour-blind tell apart.
