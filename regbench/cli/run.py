@@ -52,9 +52,7 @@ def run(
     force: Annotated[bool, typer.Option("--force", help="Run again what is done.")] = False,
     jobs: Annotated[
         int | None,
-        typer.Option(
-            "--jobs", metavar="N", min=1, show_default="quick on a CPU: 2; else 1", help="So many runs at a time."
-        ),
+        typer.Option("--jobs", metavar="N", min=1, show_default="1; quick on a CPU: 2", help="So many at a time."),
     ] = None,
     plugin: PluginOption = None,
 ) -> None:
