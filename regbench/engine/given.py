@@ -14,7 +14,7 @@ from regbench.engine.identity import digest, pairs_digest, task_settings
 from regbench.engine.outside import keep_places
 from regbench.engine.plan import Chosen, Plan
 from regbench.engine.progress import Progress, Silent
-from regbench.engine.records import new_record, now
+from regbench.engine.records import lacks, new_record, now
 from regbench.engine.scoring import score_fields
 from regbench.errors import RegbenchError, RunError
 from regbench.registry import Plugin
@@ -85,7 +85,7 @@ def evaluate_fields(
         if force:
             folder.clear()
         before = folder.load()
-        if before is not None and before.status == "done" and not _lacks(before, plan, folder):
+        if before is not None and before.status == "done" and not lacks(before, plan, folder):
             return before
         record = new_record(plan, folder.path.name, cohort.fingerprint)
         record = record.model_copy(update={"method": record.method.model_copy(update={"title": plan.row})})
@@ -136,7 +136,3 @@ def _run_id(plan: Plan, data: str) -> str:
     what = [FIELDS, plan.task_name, plan.data, data, protocol, pairs_digest(plan.protocol), plugin.name, plugin.version]
     settings = task_settings(plan.task)
     return digest([*what, settings] if settings else what)[:_LENGTH]
-
-
-def _lacks(record: RunRecord, plan: Plan, folder: RunFolder) -> bool:
-    return not plan.metrics.keys() <= record.metrics.keys() or (plan.save_fields and not folder.keeps_fields(record))

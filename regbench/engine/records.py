@@ -10,7 +10,7 @@ from regbench.engine.identity import pairs_digest
 from regbench.engine.outside import named
 from regbench.engine.plan import Chosen, Plan
 from regbench.registry import changed, configuration
-from regbench.results import DataRecord, MasksRecord, MethodRecord, MetricRecord, RunRecord, TrainingRecord
+from regbench.results import DataRecord, MasksRecord, MethodRecord, MetricRecord, RunFolder, RunRecord, TrainingRecord
 
 
 def new_record(plan: Plan, run_id: str, data: str) -> RunRecord:
@@ -54,6 +54,11 @@ def metric_records(plan: Plan) -> dict[str, MetricRecord]:
         )
         for name, metric in plan.metrics.items()
     }
+
+
+def lacks(record: RunRecord, plan: Plan, folder: RunFolder) -> bool:
+    """Whether a plan asks for metrics or fields that its finished run has not got."""
+    return not plan.metrics.keys() <= record.metrics.keys() or (plan.save_fields and not folder.keeps_fields(record))
 
 
 def now() -> str:

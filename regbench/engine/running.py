@@ -7,6 +7,7 @@ from regbench.data.atomic import storage_errors
 from regbench.engine.identity import data_fingerprint, run_id
 from regbench.engine.plan import Plan
 from regbench.engine.progress import Progress, Silent
+from regbench.engine.records import lacks
 from regbench.engine.sitting import Sitting
 from regbench.results import RunFolder, RunRecord, Store
 
@@ -47,7 +48,7 @@ def run(plan: Plan, store: Store, progress: Progress | None = None, *, force: bo
             if before and before.status in ("failed", "skipped"):
                 told.note(f"It was tried before and {before.status}; trying again.")
             return sitting.to_the_end()
-        return sitting.once_more(before) if _lacks(before, plan, folder) else before
+        return sitting.once_more(before) if lacks(before, plan, folder) else before
 
 
 def _without_refinement(plan: Plan, store: Store, data: str) -> RunFolder | None:
@@ -58,7 +59,3 @@ def _without_refinement(plan: Plan, store: Store, data: str) -> RunFolder | None
     folder = store.folder(plan.task_name, plain.row, run_id(plain, data))
     record = folder.load()
     return folder if record and record.status == "done" and folder.weights.is_file() else None
-
-
-def _lacks(record: RunRecord, plan: Plan, folder: RunFolder) -> bool:
-    return not plan.metrics.keys() <= record.metrics.keys() or (plan.save_fields and not folder.keeps_fields(record))
