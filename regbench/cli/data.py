@@ -59,12 +59,16 @@ def prepare_data(
 def write_phantom(
     task: TaskArgument,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder.")],
-    cases: Annotated[int, typer.Option("--cases", min=1, help="Number of patients.")] = 12,
+    cases: Annotated[
+        int | None,
+        typer.Option("--cases", min=1, help="Number of patients.", show_default="as the protocol phantom has"),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same bytes.")] = 0,
     grid: GridOption = None,
     plugin: PluginOption = None,
 ) -> None:
     """Write a phantom cohort in the task's official layout."""
+    from regbench.api import patient_of
     from regbench.cli.lookup import find_protocol, find_task
     from regbench.cli.settings import read_shape
     from regbench.data import replacing_folder
@@ -73,10 +77,12 @@ def write_phantom(
     found = find_task(task, plugin)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise StorageError(f"{out} exists and is not empty; name a new folder.")
-    shape = read_shape(grid) if grid else find_protocol(task, found, "phantom").quick_shape
+    protocol = find_protocol(task, found, "phantom")
+    shape = read_shape(grid) if grid else protocol.quick_shape
+    count = cases or len({patient_of(scan) for scan in (*protocol.train, *protocol.test)})
     with replacing_folder(out) as temporary:
-        found.phantom(temporary, cases=cases, seed=seed, shape=shape)
-    typer.echo(f"{cases} synthetic patients are in {out}.")
+        found.phantom(temporary, cases=count, seed=seed, shape=shape)
+    typer.echo(f"{count} synthetic patients are in {out}.")
 
 
 @data.command("clean")

@@ -14,6 +14,7 @@ from regbench.cli.registered import FILES, print_summary, write_results
 from regbench.cli.settings import read_settings, read_shape
 from regbench.data.atomic import storage_errors
 from regbench.engine import reopen, resolve_device
+from regbench.engine.reopening import differences
 from regbench.errors import BadValueError, StorageError, UnknownNameError
 from regbench.registration import (
     OwnScans,
@@ -95,6 +96,10 @@ def _check_folder(order: OwnOrder) -> None:
     if there and not order.force:
         raise StorageError(f"{order.out} holds {there[0]} already; choose another folder, or write over it with "
                            "--force.")  # fmt: skip
+    in_the_way = [name for name in there if (order.out / name).is_dir()]
+    if in_the_way:
+        raise StorageError(f"{order.out / in_the_way[0]} is a folder, where a file is to be written; remove it, or "
+                           "choose another folder.")  # fmt: skip
 
 
 def _run(order: OwnOrder, registry: Registry) -> tuple[RunFolder, RunRecord]:
@@ -117,6 +122,8 @@ def _registrar(
         if order.task or order.protocol or order.settings:
             raise BadValueError("A run brings its task, its protocol and its settings; leave those options out.")
         registrar = registrar_of_run(*found, registry, device)
+        for sentence in differences(registry, found[1]):
+            err().print(sentence, style="yellow", markup=False, soft_wrap=True)
     else:
         if order.protocol and not order.task:
             raise BadValueError(f"--protocol {order.protocol} needs its task; name it with --task.")

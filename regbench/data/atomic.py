@@ -10,7 +10,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from regbench.errors import StorageError
@@ -55,7 +55,7 @@ def replacing_file(path: Path) -> Iterator[Path]:
     """
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _neighbour(path)
+        temporary = neighbour(path)
         try:
             yield temporary
             flush(temporary)
@@ -76,9 +76,9 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _neighbour(path)
+        temporary = neighbour(path)
         try:
-            _sweep(path.parent)
+            sweep(path.parent)
             temporary.mkdir()
             yield temporary
             for file in temporary.rglob("*"):
@@ -96,7 +96,7 @@ def remove_folder(path: Path) -> None:
         StorageError: where that is not allowed.
     """
     with storage_errors(path):
-        aside = _neighbour(path)
+        aside = neighbour(path)
         try:
             path.rename(aside)
         except FileNotFoundError:
@@ -132,16 +132,17 @@ def flush(path: Path) -> None:
         os.close(handle)
 
 
-def _neighbour(path: Path) -> Path:
+def neighbour(path: Path) -> Path:
     """An unused name in the same folder, so that the rename stays on one file system; its suffix is the file's own."""
     return path.with_name(f".{uuid.uuid4().hex[:12]}{_MARK}{path.name}")
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what processes that were killed left behind more than a day ago."""
+def sweep(folder: Path) -> None:
+    """Remove what processes that were killed left in a folder more than a day ago."""
     for left in folder.glob(f".*{_MARK}*"):
-        if time.time() - left.stat().st_mtime > _DAY_SECONDS:
-            shutil.rmtree(left, ignore_errors=True)
+        with suppress(FileNotFoundError):  # of a live process, which has just put it into its place
+            if time.time() - left.stat().st_mtime > _DAY_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _take_place(temporary: Path, path: Path) -> None:

@@ -25,7 +25,7 @@ def read_inflated(path: Path) -> bytes:
         content = path.read_bytes()
         return _igzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
     except FileNotFoundError:
-        fault = "is missing; restore it, or take the case out of the folder"
+        fault = "is missing; check its name, or restore it"
     except EOFError:
         fault = "is truncated: its gzip stream ends too early; copy or download it again"
     except _DAMAGED as error:

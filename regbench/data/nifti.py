@@ -4,8 +4,8 @@ Every volume is brought to the storage order closest to RAS+ by flips and transp
 interpolation: the affine goes with it, oblique parts included, so each voxel stays where it was in the world.
 """
 
+import logging
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ Kind = Literal["scan", "labels"]
 
 _nibabel: Any = nib
 _ROUNDING = 1e-4
+_SILENT = logging.Logger("headers", logging.CRITICAL + 1)  # what nibabel says of one goes into our sentence
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +75,9 @@ def read_volume(path: Path, kind: Kind = "scan") -> Volume:
 
 def canonical(stored: Stored, path: Path, kind: Kind) -> Volume:
     """A stored image as a volume in the order closest to RAS+; see `read_volume`."""
-    if stored.array.ndim != 3:
-        raise DataError([f"{path} has shape {stored.array.shape}; expected three axes."])
+    if stored.array.ndim != 3 or not stored.array.size:
+        hint = "; take one frame out of it" if stored.array.ndim > 3 else ""
+        raise DataError([f"{path} has shape {stored.array.shape}; expected three axes of voxels{hint}."])
     if not np.isfinite(stored.affine).all() or abs(np.linalg.det(stored.affine[:3, :3])) < 1e-9:
         raise DataError([f"{path} has an affine that cannot be inverted; write its orientation and spacing anew."])
     turn = turn_of(stored.affine)
@@ -158,10 +160,12 @@ def _in_c_order(array: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def _view(content: bytes, path: Path) -> Stored:
-    nifti2 = _nibabel.Nifti2Header.may_contain_header(content[:540])
-    kind = _nibabel.Nifti2Header if nifti2 else _nibabel.Nifti1Header
-    header = kind.from_fileobj(BytesIO(content))
+    if len(content) < _nibabel.Nifti1Header.sizeof_hdr:
+        raise DataError([f"{path} holds {len(content)} bytes, too few for a NIfTI file; copy or download it again."])
+    header = _header(content, path)
     shape, dtype, offset = header.get_data_shape(), header.get_data_dtype(), header.get_data_offset()
+    if offset < header.sizeof_hdr:
+        raise DataError([f"{path} is damaged: its voxels would begin at byte {offset}, in its header; copy it again."])
     needed = offset + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     if len(content) < needed:
         raise DataError([f"{path} is truncated: {len(content)} bytes, its header promises {needed}; copy it again."])
@@ -170,9 +174,19 @@ def _view(content: bytes, path: Path) -> Stored:
     return _stored(_scaled(array, *header.get_slope_inter()), header.get_best_affine(), header)
 
 
+def _header(content: bytes, path: Path) -> Any:
+    nifti2 = _nibabel.Nifti2Header.may_contain_header(content[:540])
+    kind = _nibabel.Nifti2Header if nifti2 else _nibabel.Nifti1Header
+    header = kind(content[: kind.sizeof_hdr], check=False)  # without its extensions, which nobody needs
+    if header["sform_code"] == 0 and not header["pixdim"][1:4].all():  # nibabel would take 1 mm instead
+        raise DataError([f"{path} does not say how large its voxels are: a spacing is 0; write its header anew."])
+    header.check_fix(_SILENT)
+    return header
+
+
 def _read_other(path: Path) -> Stored:
     if not path.is_file():
-        raise DataError([f"{path} is missing."])
+        raise DataError([f"{path} is missing; check its name, or restore it."])
     image = _nibabel.load(path)
     return _stored(np.asanyarray(image.dataobj), image.affine, image.header)
 

@@ -201,14 +201,14 @@ def case_of(field: Field, cohort: Cohort, pair: PairId, reverse: Field | None = 
 
 def _measure(name: str, metric: Metric, case: Case, pair: PairId) -> list[CaseRow]:
     try:
-        values = metric.measure(case)
+        values = {label if label is None else int(label): float(value) for label, value in metric.measure(case).items()}
     except RegbenchError:
         raise
     except Exception as error:
         raise RunError(
             f"The metric {name} failed on pair {pair_name(pair)}: {type(error).__name__}: {error}"
         ) from error
-    return [CaseRow(pair_name(pair), *pair, name, label, float(value)) for label, value in values.items()]
+    return [CaseRow(pair_name(pair), *pair, name, label, value) for label, value in values.items()]
 
 
 def checked(field: object, seen: Pair, name: str, device: torch.device) -> Field:

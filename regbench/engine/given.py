@@ -88,7 +88,8 @@ def evaluate_fields(
         if before is not None and before.status == "done" and not lacks(before, plan, folder):
             return before
         record = new_record(plan, folder.path.name, cohort.fingerprint)
-        record = record.model_copy(update={"method": record.method.model_copy(update={"title": plan.row})})
+        nobody = {"title": plan.row, "source": None}
+        record = record.model_copy(update={"method": record.method.model_copy(update=nobody)})
         return _scored(plan, source, folder, record, told, begun)
 
 

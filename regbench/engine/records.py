@@ -9,6 +9,7 @@ from regbench.engine.devices import machine
 from regbench.engine.identity import pairs_digest
 from regbench.engine.outside import named
 from regbench.engine.plan import Chosen, Plan
+from regbench.engine.source import source_digest
 from regbench.registry import changed, configuration
 from regbench.results import DataRecord, MasksRecord, MethodRecord, MetricRecord, RunFolder, RunRecord, TrainingRecord
 
@@ -78,6 +79,7 @@ def _method(chosen: Chosen[Method]) -> MethodRecord:
         citation=method.card.citation,
         masks=method.masks,
         trainable=isinstance(method, Trainable),
+        source=source_digest(type(method)),
     )
 
 

@@ -20,6 +20,7 @@ from regbench.engine.plan import Chosen
 from regbench.engine.progress import Progress, Silent
 from regbench.engine.refinement import refining
 from regbench.engine.seeds import derive, own_randomness
+from regbench.engine.source import source_digest
 from regbench.engine.training import new_network
 from regbench.errors import BadValueError, DataError, PluginError, UnknownNameError
 from regbench.registry import Kind, Plugin, Registry, configure
@@ -41,7 +42,7 @@ class Reopened:
         task: installed.
         method: configured as the record says; for fields that were made elsewhere, one that registers nothing.
         cohort: on the device, with masks if the method looks at them at test.
-        notes: one sentence for each plugin that is installed in another version than the run's.
+        notes: see `differences`.
     """
 
     folder: RunFolder
@@ -171,7 +172,7 @@ def reopen(
     finally:
         told.done()
     masked = _masked(cohort, task, registry, (folder, record), told, cache)
-    return Reopened(folder, record, task, method, masked, _other_versions(registry, record))
+    return Reopened(folder, record, task, method, masked, differences(registry, record))
 
 
 def phantoms_of(task_name: str, task: Task, protocol: Protocol, cache: Path | None = None) -> Path:
@@ -252,15 +253,21 @@ def _masked(
     return add_masks(cohort, source, progress, modality=task.modality, cache=cache)
 
 
-def _other_versions(registry: Registry, record: RunRecord) -> tuple[str, ...]:
+def differences(registry: Registry, record: RunRecord) -> tuple[str, ...]:
+    """One sentence for each plugin that is not installed as a run had it: another version, or other code under it."""
     used: list[tuple[Kind, MethodRecord | MasksRecord | None]] = [("method", record.method), ("masks", record.masks)]
-    return tuple(
-        f"The {kind} '{said.name}' is installed in version {here.version}; the run was made with {said.version}."
-        for kind, said in used
-        if said and said.distribution != FIELDS
-        for here in [registry.plugin(kind, said.name)]
-        if here.version != said.version
-    )
+    found = []
+    for kind, said in used:
+        if said is None or said.distribution == FIELDS:
+            continue
+        here = registry.plugin(kind, said.name)
+        if here.version != said.version:
+            found.append(f"The {kind} '{said.name}' is installed in version {here.version}; the run was made with "
+                         f"{said.version}.")  # fmt: skip
+        elif isinstance(said, MethodRecord) and said.source not in (None, source_digest(here.load())):
+            found.append(f"The code of the {kind} '{said.name}' has changed since the run was made, though its version "
+                         f"is still {said.version}.")  # fmt: skip
+    return tuple(found)
 
 
 def _chosen(

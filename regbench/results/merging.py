@@ -5,18 +5,18 @@ import json
 import re
 import shutil
 import stat
-import uuid
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from regbench.api import PairId, Protocol
-from regbench.data.atomic import flush, storage_errors
+from regbench.data.atomic import flush, neighbour, storage_errors, sweep
 from regbench.errors import BadValueError, StorageError
 from regbench.results.bundle import LAYOUT, MANIFEST, RECORD, Manifest, is_packed
 from regbench.results.cases import read_cases
@@ -27,7 +27,10 @@ from regbench.results.store import RunFolder, Store
 _WORD = re.compile(r"\w[\w.+-]{0,99}")
 _MOST_BYTES = 16 << 30
 _BLOCK = 1 << 20
-_CIRCUMSTANCES = {"machine", "cost", "started", "finished", "files"}
+_CIRCUMSTANCES: Any = {
+    **dict.fromkeys(("machine", "cost", "started", "finished", "files"), True),
+    "method": {"source"},  # the id has it already, and older records do not
+}
 
 Run = tuple[RunFolder, RunRecord]
 
@@ -91,8 +94,9 @@ def merge_bundles(bundles: Sequence[Path], store: Store) -> Merged:
 @contextmanager
 def _workspace(root: Path) -> Iterator[Path]:
     """A hidden folder on the store's own file system, gone when the block ends."""
-    folder = root / f".{uuid.uuid4().hex[:12]}.merge"
+    folder = neighbour(root / "merge")
     folder.mkdir(parents=True)
+    sweep(root)
     try:
         yield folder
     finally:

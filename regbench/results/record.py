@@ -46,6 +46,7 @@ class MethodRecord(_Part):
         citation: BibTeX.
         masks: when the method looks at masks.
         trainable: whether it has a network that was trained.
+        source: digest of the files that it is written in; None in older records, and of fields made elsewhere.
     """
 
     name: str
@@ -57,6 +58,7 @@ class MethodRecord(_Part):
     citation: str = ""
     masks: Literal["never", "training", "always"] = "never"
     trainable: bool = False
+    source: str | None = None
 
 
 class MasksRecord(_Part):

@@ -154,6 +154,13 @@ def test_nothing_is_written_over(register: Call, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for place in ("file", "file/below"):
         assert "file is a file; -o" in register("--method", "identity", "-o", tmp_path / place).stderr
+    (out / "picture.png").unlink()
+    (out / "picture.png").mkdir()
+    (out / "moved.nii.gz").write_text("old")
+    blocked = register("--method", "identity", "-o", out, "--force")
+    assert blocked.exit_code == 2
+    assert "picture.png is a folder, where a file is to be written" in blocked.stderr
+    assert (out / "moved.nii.gz").read_text() == "old"
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_anything_is_registered(
@@ -225,6 +232,12 @@ def test_a_run_registers_with_its_weights_and_its_refinement(
     assert said(tmp_path / "plain")["refine_steps"] == 0
     wrong = register("--method", folders[0], "--task", "balls", *plugin_words, "-o", tmp_path / "wrong")
     assert "A run brings its task" in wrong.stderr
+    assert "has changed since" not in plain.stderr
+    record = json.loads((folders[0] / "run.json").read_text())
+    record["method"]["source"] = "0" * 64
+    (folders[0] / "run.json").write_text(json.dumps(record))
+    other = register("--method", folders[0], "--refine", "0", *plugin_words, "-o", tmp_path / "other")
+    assert "The code of the method 'learner' has changed since the run was made" in other.stderr
     (folders[0] / "weights.safetensors").unlink()
     gone = register("--method", folders[0], *plugin_words, "-o", tmp_path / "gone")
     assert gone.exit_code == 2

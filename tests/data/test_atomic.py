@@ -95,6 +95,13 @@ def test_what_a_killed_process_left_is_swept_after_a_day(tmp_path: Path) -> None
     assert _names(tmp_path) == [young.name, "cohort"]
 
 
+def test_what_another_process_has_just_put_into_its_place_is_no_error_for_the_sweep(tmp_path: Path) -> None:
+    (tmp_path / ".0123456789ab.tmp.other").symlink_to(tmp_path / "nowhere")  # seen in the list, and gone when asked
+    with replacing_folder(tmp_path / "mine") as folder:
+        (folder / "file").write_text("x")
+    assert (tmp_path / "mine" / "file").read_text() == "x"
+
+
 def test_a_folder_is_removed_and_none_is_well_too(tmp_path: Path) -> None:
     (tmp_path / "cohort").mkdir()
     (tmp_path / "cohort" / "voxels").write_text("")

@@ -366,6 +366,12 @@ def test_a_copy_across_training_and_test_is_called_a_leak(abdomen: Path) -> None
     assert not any("train and test" in fault for fault in faults)
 
 
+def test_a_file_that_is_named_twice_is_no_copy_of_itself(acdc: Path) -> None:
+    ACDC["one frame for both"][0](acdc)
+    (fault,) = check(Acdc(), acdc, _fitting(Acdc()))
+    assert ACDC["one frame for both"][1] in fault
+
+
 def test_what_a_protocol_lacks_is_said(sound_abdomen: Path) -> None:
     faults = check(Abdomen(), sound_abdomen, Abdomen().protocols()["ipmi25"])
     assert len(faults) == 1

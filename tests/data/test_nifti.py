@@ -101,7 +101,9 @@ def test_a_trailing_axis_of_one_is_dropped_and_a_fourth_is_refused(tmp_path: Pat
     nib.save(nib.Nifti1Image(_random(np.int16, (5, 4, 3, 1)), np.eye(4)), tmp_path / "one.nii.gz")
     nib.save(nib.Nifti1Image(_random(np.int16, (5, 4, 3, 2)), np.eye(4)), tmp_path / "two.nii.gz")
     assert read_volume(tmp_path / "one.nii.gz").grid.shape == SHAPE
-    with pytest.raises(DataError, match=r"two.nii.gz has shape \(5, 4, 3, 2\); expected three axes"):
+    with pytest.raises(
+        DataError, match=r"two.nii.gz has shape \(5, 4, 3, 2\); expected three axes of voxels; take one"
+    ):
         read_volume(tmp_path / "two.nii.gz")
 
 
@@ -174,8 +176,50 @@ def test_what_is_no_image_is_named(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=f"{name} is no readable image"):
             read_volume(tmp_path / name)
     for name in ("none.nii.gz", "none.mgz"):
-        with pytest.raises(DataError, match=f"{name} is missing"):
+        with pytest.raises(DataError, match=f"{name} is missing; check its name"):
             read_volume(tmp_path / name)
+    (tmp_path / "empty.nii.gz").touch()
+    with pytest.raises(DataError, match=r"empty.nii.gz holds 0 bytes, too few for a NIfTI file"):
+        read_volume(tmp_path / "empty.nii.gz")
+
+
+def test_an_axis_without_voxels_is_refused(tmp_path: Path) -> None:
+    nib.save(nib.Nifti1Image(_random(np.int16)[:0], np.eye(4)), tmp_path / "none.nii")
+    with pytest.raises(DataError, match=r"none.nii has shape \(0, 4, 3\); expected three axes of voxels\."):
+        read_volume(tmp_path / "none.nii")
+
+
+def test_a_spacing_of_zero_is_refused_unless_an_affine_stands_in_for_it(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(_random(np.int16), np.diag([2.0, 2, 3, 1]))
+    image.header["pixdim"][3] = 0
+    (tmp_path / "affine.nii").write_bytes(image.to_bytes())
+    assert read_volume(tmp_path / "affine.nii").grid.spacing_mm == (2, 2, 3)
+    content = bytearray(image.to_bytes())
+    content[252:256] = bytes(4)  # qform_code, sform_code
+    content[88:92] = bytes(4)  # pixdim[3]
+    (tmp_path / "none.nii").write_bytes(content)
+    with pytest.raises(DataError, match=r"none.nii does not say how large its voxels are: a spacing is 0"):
+        read_volume(tmp_path / "none.nii")
+
+
+def test_a_header_is_not_read_as_voxels(tmp_path: Path) -> None:
+    content = bytearray(nib.Nifti1Image(_random(np.int16), np.eye(4)).to_bytes())
+    content[108:112] = bytes(4)  # vox_offset
+    (tmp_path / "offset.nii").write_bytes(content)
+    with pytest.raises(DataError, match=r"offset.nii is damaged: its voxels would begin at byte 0"):
+        read_volume(tmp_path / "offset.nii")
+
+
+def test_what_nibabel_would_mend_is_not_told_on_the_side(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    content = bytearray(nib.Nifti1Image(_random(np.int16), np.eye(4)).to_bytes())
+    content[70:72] = np.array(999, "<i2").tobytes()  # the type of the voxels
+    (tmp_path / "odd.nii").write_bytes(content)
+    with pytest.raises(DataError, match=r"odd.nii is no readable image: data code 999"):
+        read_volume(tmp_path / "odd.nii")
+    assert not caplog.records
+    assert not any(capfd.readouterr())
 
 
 def test_an_affine_that_cannot_be_inverted_is_refused(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from regbench.api import Card, Case, Field, Landmarks, Metric, Pair, PairId
 from regbench.data import Cohort, read_field
 from regbench.engine import Silent, Tick, evaluate
 from regbench.engine.evaluation import groups
+from regbench.errors import RunError
 
 CASES: list[Case] = []
 
@@ -82,6 +83,15 @@ def test_rows_stand_in_the_protocols_order(toy_cohort: Cohort, toys: ModuleType)
     order = [(PairId(row.fixed, row.moving), row.metric, row.label) for row in rows]
     expected = [(pair, *rest) for pair in pairs for rest in [("roundtrip", None), *(("dsc", n) for n in (1, 2, 3))]]
     assert order == expected
+
+
+@pytest.mark.parametrize("values", [None, {"liver": 1.0}, {1: None}])
+def test_a_metric_that_measures_nonsense_is_named(
+    toy_cohort: Cohort, toys: ModuleType, monkeypatch: pytest.MonkeyPatch, values: Any
+) -> None:
+    monkeypatch.setattr(toys.Overlap, "measure", lambda *_: values)
+    with pytest.raises(RunError, match=r"The metric mine failed on pair .*Error: "):
+        evaluate(toys.Shift(), smooth_field, toy_cohort, {"mine": toys.Overlap()}, Silent())
 
 
 def test_pairs_go_in_groups_with_their_reverse() -> None:

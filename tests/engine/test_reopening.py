@@ -10,7 +10,7 @@ from regbench.api import PairId, Task
 from regbench.data import read_field
 from regbench.engine import Plan, Reopened, reopen, run
 from regbench.engine.identity import content_digest
-from regbench.engine.reopening import phantoms_of
+from regbench.engine.reopening import differences, phantoms_of
 from regbench.errors import BadValueError, DataError, PluginError, RunError, UnknownNameError, WeightsError
 from regbench.registry import Plugin, Registry
 from regbench.results import DataRecord, RunFolder, RunRecord, Store
@@ -190,6 +190,21 @@ def test_another_version_is_said(
     older = record.model_copy(update={"method": record.method.model_copy(update={"version": "0.9"})})
     (note,) = again(store, registry, older, tmp_path).notes
     assert note == "The method 'shift' is installed in version 1.0; the run was made with 0.9."
+
+
+def test_other_code_under_the_same_version_is_said(
+    on_phantoms: Make, toys: ModuleType, store: Store, registry: Registry
+) -> None:
+    record = run(on_phantoms(toys.Shift(), "shift"), store)
+
+    def said(source: str | None) -> tuple[str, ...]:
+        return differences(
+            registry, record.model_copy(update={"method": record.method.model_copy(update={"source": source})})
+        )
+
+    assert differences(registry, record) == said(None) == ()
+    (note,) = said("0" * 64)
+    assert note == "The code of the method 'shift' has changed since the run was made, though its version is still 1.0."
 
 
 def test_other_pairs_of_the_same_protocol_are_refused(

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -113,6 +114,14 @@ def test_runs_go_out_and_come_in(put: Callable[..., Any], tmp_path: Path) -> Non
     assert sorted(path.name for path in store.root.iterdir()) == ["toy"], "nothing else is left"
 
 
+def test_what_a_killed_merge_left_is_swept(bundled: Callable[..., Path], tmp_path: Path) -> None:
+    left = tmp_path / "runs/.0123456789ab.tmp.merge"
+    (left / "0").mkdir(parents=True)
+    os.utime(left, (0, 0))
+    merge(tmp_path, bundled())
+    assert not left.exists()
+
+
 def test_what_is_packed(put: Callable[..., Any], tmp_path: Path) -> None:
     run = put(tmp_path / "mine")
     write_bundle(tmp_path / "a.zip", [run])
@@ -169,8 +178,10 @@ def test_one_result_of_two_machines_is_one_result(
     merge(tmp_path, bundled("a.zip"))
     merged = merge(tmp_path, bundled("b.zip", machine=machine, started="2027-01-01T00:00:00+00:00"))
     assert (len(merged.added), len(merged.present)) == (0, 1)
+    told = make_record().method.model_copy(update={"source": "0" * 64})  # older records do not have it
+    assert len(merge(tmp_path, bundled("c.zip", method=told)).present) == 1
     with pytest.raises(BadValueError, match="with other content"):
-        merge(tmp_path, bundled("c.zip", machine=machine, seed=1))
+        merge(tmp_path, bundled("d.zip", machine=machine, seed=1))
 
 
 def test_a_run_that_never_began_is_in_nobody_s_way(bundled: Callable[..., Path], tmp_path: Path) -> None:
