@@ -13,7 +13,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from regbench.api import Shape
-from regbench.spatial import compose, warp
+from regbench.spatial import compose, resize_displacement, warp
 from regbench_baselines.blocks import Conv3, FlowHead, crop_to, pad_to_multiple, recomputed
 from regbench_baselines.correlation import COUNT, correlation
 from regbench_baselines.window_attention import WindowAttention
@@ -236,13 +236,23 @@ class PrototypeContourNetwork(nn.Module):
         fixed: Float[Tensor, "b 1 i j k"],
         moving_mask: UInt8[Tensor, "b 1 i j k"],
         fixed_mask: UInt8[Tensor, "b 1 i j k"],
+        start: Float[Tensor, "b 3 i j k"] | None = None,
     ) -> Registered:
-        """The displacement, and the features that the prototypes are made of."""
+        """The displacement, and the features that the prototypes are made of.
+
+        Args:
+            moving: the moving scan.
+            fixed: the fixed scan.
+            moving_mask: label map.
+            fixed_mask: label map.
+            start: a displacement in voxels that the network adds to; none: zero.
+        """
         shape = moving.shape[2:]
         images = self._encode(self.image_encoders, moving, fixed)
         masks = self._encode(self.mask_encoders, *(self._channels(x, moving.dtype) for x in (moving_mask, fixed_mask)))
-        displacement = self._coarse_to_fine(images, masks)
-        return Registered(crop_to(displacement, shape), *(images[1], images[0]))
+        padded = None if start is None else pad_to_multiple(start, 2 ** (LEVELS - 1))
+        displacement = crop_to(self._coarse_to_fine(images, masks, padded), shape)
+        return Registered(displacement if start is None else start + displacement, *(images[1], images[0]))
 
     def _channels(self, mask: UInt8[Tensor, "b 1 i j k"], dtype: torch.dtype) -> Float[Tensor, "b n i j k"]:
         if not self.design.one_hot:
@@ -256,25 +266,37 @@ class PrototypeContourNetwork(nn.Module):
         return encoders[0](moving), encoders[-1](fixed)
 
     def _coarse_to_fine(
-        self, images: tuple[list[Tensor], list[Tensor]], masks: tuple[list[Tensor], list[Tensor]]
+        self,
+        images: tuple[list[Tensor], list[Tensor]],
+        masks: tuple[list[Tensor], list[Tensor]],
+        start: Float[Tensor, "b 3 i j k"] | None,
     ) -> Float[Tensor, "b 3 i j k"]:
+        """What is to be added to `start`."""
         skipped = self.design.finest - 1
         displacement: Tensor | None = None
         for number in reversed(range(skipped, LEVELS)):
             level = self.levels[number - skipped]
             moving, fixed = (features[number] for features in images)
             moving_mask, fixed_mask = (features[number] for features in masks)
-            if displacement is None:
-                displacement = level(moving, fixed, moving_mask, fixed_mask)
-                continue
-            coarse = _twice_as_fine(displacement)
-            moving, moving_mask = warp(moving, coarse), warp(moving_mask, coarse)
+            coarse = None if displacement is None else _twice_as_fine(displacement)
+            so_far = _sum(coarse, None if start is None else resize_displacement(start, moving.shape[2:]))
+            if so_far is not None:
+                moving, moving_mask = warp(moving, so_far), warp(moving_mask, so_far)
             fine = level(moving, fixed, moving_mask, fixed_mask)
-            displacement = compose(coarse, fine) if self.design.composition else coarse + fine
+            if coarse is None:
+                displacement = fine
+            else:
+                displacement = compose(coarse, fine) if self.design.composition else coarse + fine
         assert displacement is not None  # noqa: S101 - there is at least one level
         for _ in range(skipped):
             displacement = _twice_as_fine(displacement)
         return displacement
+
+
+def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    if a is None or b is None:
+        return b if a is None else a
+    return a + b
 
 
 def _twice_as_fine(displacement: Float[Tensor, "b 3 i j k"]) -> Float[Tensor, "b 3 x y z"]:

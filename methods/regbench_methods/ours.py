@@ -24,6 +24,7 @@ from regbench_baselines.official import Official
 from regbench_baselines.weights import read_weights
 from regbench_methods.contour import contour_loss
 from regbench_methods.network import LEVELS, Design, PrototypeContourNetwork, Registered
+from regbench_methods.polyaffine import polyaffine
 from regbench_methods.prototype import prototype_loss
 
 _WINDOW, _WINDOW_AT = 5, 160
@@ -48,6 +49,7 @@ class Ours(Trainable):
         composition: compose the fields of the levels instead of adding them.
         finest: the finest level with attention and a field of its own: 1 is full resolution, as the text has it.
         correlation: fields see the local correlation of the scans as well; not in the text, see `ours-plus`.
+        polyaffine: start from the organs' affine motions; not in the text, see `ours-plus`.
         checkpointing: recompute activations in the backward pass: less memory, more time, the same numbers.
         weights: a file of trained weights to start from.
     """
@@ -90,6 +92,7 @@ class Ours(Trainable):
     composition: bool = False
     finest: Annotated[int, Field(ge=1, le=4)] = 1
     correlation: bool = False
+    polyaffine: bool = False
     checkpointing: bool = True
     weights: Path | None = None
 
@@ -139,7 +142,15 @@ class Ours(Trainable):
 
     def _registered(self, network: nn.Module, batch: Batch) -> Registered:
         assert isinstance(network, PrototypeContourNetwork)  # noqa: S101 - what `network` makes
-        return network.registered(batch.moving, batch.fixed, *_masks(batch))
+        return network.registered(batch.moving, batch.fixed, *_masks(batch), self._start(batch))
+
+    def _start(self, batch: Batch) -> Float[Tensor, "b 3 i j k"] | None:
+        if not self.polyaffine:
+            return None
+        moving_mask, fixed_mask = _masks(batch)
+        labels, spacing = batch.setting.labels, batch.setting.spacing_mm
+        each = zip(fixed_mask[:, 0], moving_mask[:, 0], strict=True)
+        return torch.stack([polyaffine(fixed, moving, labels, spacing_mm=spacing) for fixed, moving in each])
 
     def _prototype(self, found: Registered, batch: Batch) -> Float[Tensor, ""]:
         as_features = partial(pad_to_multiple, multiple=2 ** (LEVELS - 1))

@@ -12,6 +12,7 @@ from regbench_baselines.blocks import pad_to_multiple
 from regbench_methods.network import CrossBlock, Design, PrototypeContourNetwork
 from regbench_methods.ours import Ours, window_for
 from regbench_methods.ours_plus import OursPlus
+from regbench_methods.polyaffine import polyaffine
 
 SHAPE = (18, 16, 21)
 LABELS = (1, 2, 4)
@@ -79,6 +80,7 @@ def test_the_weights_are_those_of_section_4_2() -> None:
         {"shared_encoders": False},
         {"checkpointing": False},
         {"correlation": True},
+        {"polyaffine": True},
     ],
     ids=str,
 )
@@ -98,6 +100,24 @@ def test_every_parameter_learns_and_the_field_has_the_scans_size(settings: dict[
 def test_training_starts_at_the_identity() -> None:
     method = Ours(**SMALL)
     assert method.displacement(network(method), batch()).abs().max() < 1e-2
+
+
+def test_the_variant_starts_from_the_organs_motions() -> None:
+    method, pairs = OursPlus(**SMALL), batch()
+    start = polyaffine(pairs.fixed_mask[0, 0], pairs.moving_mask[0, 0], LABELS, spacing_mm=(2.0, 2.0, 3.0))
+    assert start.abs().max() > 0.5
+    torch.testing.assert_close(method.displacement(network(method), pairs)[0], start, atol=1e-2, rtol=0)
+
+
+@pytest.mark.parametrize("start", [torch.zeros(1, 3, *SHAPE), torch.full((1, 3, *SHAPE), 1.5)])
+def test_every_level_sees_the_moving_scan_where_the_start_has_brought_it(start: Tensor) -> None:
+    """A start of zeros is no start; any other one changes what the levels see, and so what they add."""
+    net, pairs = network(Ours(**SMALL)), batch()
+    for level in net.levels:
+        torch.nn.init.normal_(level.head.weight, std=0.05)
+    inputs = pairs.moving, pairs.fixed, pairs.moving_mask, pairs.fixed_mask
+    plain, added = net(*inputs), net.registered(*inputs, start).displacement - start
+    assert torch.allclose(plain, added, atol=1e-5) == (not start.any())
 
 
 @pytest.mark.parametrize("kind", [Ours, OursPlus])
@@ -152,7 +172,7 @@ def test_without_masks_it_says_what_to_do() -> None:
         method.losses(network(method), replace(batch(), fixed_mask=None))
 
 
-def test_the_variant_with_correlation_has_every_part_of_the_plain_one() -> None:
+def test_the_variant_has_every_part_of_the_plain_one() -> None:
     plain, more = (dict(network(kind(**SMALL)).named_parameters()) for kind in (Ours, OursPlus))
     assert {name: p.shape for name, p in plain.items()} == {
         name: p.shape for name, p in more.items() if ".match." not in name

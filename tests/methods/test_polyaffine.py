@@ -1,0 +1,122 @@
+"""Organs' affine motions from masks: the maps against moments and matrix exponentials, the field by what it does."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.linalg import expm
+from torch import Tensor
+
+from regbench.api import Grid, Pair, Volume
+from regbench.errors import BadValueError
+from regbench.spatial import jacobian_determinant, warp_labels
+from regbench_methods.polyaffine import Polyaffine, _gaussian, _velocity, polyaffine
+
+SHAPE, SPACING = (40, 32, 24), (2.0, 2.0, 3.0)
+
+
+def ellipsoid(centre: tuple[float, ...], radii: tuple[float, ...], label: int = 1) -> Tensor:
+    """A label map, all lengths in millimetres."""
+    axes = torch.meshgrid(*(torch.arange(n) * s for n, s in zip(SHAPE, SPACING, strict=True)), indexing="ij")
+    far = sum(((x - c) / r) ** 2 for x, c, r in zip(axes, centre, radii, strict=True))
+    return (torch.as_tensor(far) <= 1).to(torch.uint8) * label
+
+
+def overlap(fixed: Tensor, moved: Tensor) -> float:
+    return float(2 * ((fixed > 0) & (moved == fixed)).sum() / ((fixed > 0).sum() + (moved > 0).sum()))
+
+
+def random_masks(seed: int) -> tuple[Tensor, Tensor]:
+    noise = torch.randn(2, 4, 4, 3, 3, generator=torch.Generator().manual_seed(seed))
+    smooth = torch.nn.functional.interpolate(noise, SHAPE, mode="trilinear")
+    fixed, moving = smooth.argmax(1).to(torch.uint8)
+    return fixed, moving
+
+
+def test_the_flow_of_the_velocity_carries_mean_and_covariance() -> None:
+    spacing = torch.tensor(SPACING, dtype=torch.float64)
+    organ = _gaussian(ellipsoid((30, 30, 30), (20, 12, 15)) > 0, spacing)
+    there = _gaussian(ellipsoid((44, 36, 39), (12, 20, 24)) > 0, spacing)
+    assert organ is not None
+    assert there is not None
+    flow = expm(np.vstack([_velocity(organ, there).numpy(), np.zeros(4)]))
+    matrix, offset = flow[:3, :3], flow[:3, 3]
+    np.testing.assert_allclose(matrix @ organ.mean.numpy() + offset, there.mean.numpy(), atol=1e-9)
+    np.testing.assert_allclose(matrix @ organ.covariance.numpy() @ matrix.T, there.covariance.numpy(), atol=1e-9)
+    np.testing.assert_allclose(matrix, matrix.T, atol=1e-12)
+    assert np.linalg.eigvalsh(matrix).min() > 0
+
+
+def test_the_moments_are_those_of_boxes() -> None:
+    """A block of 4 × 3 × 2 voxels is a box of 8 × 6 × 6 mm: its variances are the squared sides over 12."""
+    inside = torch.zeros(SHAPE, dtype=torch.bool)
+    inside[3:7, 5:8, 2:4] = True
+    organ = _gaussian(inside, torch.tensor(SPACING, dtype=torch.float64))
+    assert organ is not None
+    torch.testing.assert_close(organ.covariance, torch.diag(torch.tensor([64.0, 36, 36], dtype=torch.float64) / 12))
+    from_the_middle = [(4.5 - 19.5) * 2, (6 - 15.5) * 2, (2.5 - 11.5) * 3]
+    torch.testing.assert_close(organ.mean, torch.tensor(from_the_middle, dtype=torch.float64))
+
+
+def test_two_organs_that_move_and_grow_apart_are_carried_to_their_places() -> None:
+    fixed = ellipsoid((22, 30, 36), (12, 12, 12)) + ellipsoid((58, 34, 36), (10, 14, 15), label=2)
+    moving = ellipsoid((26, 26, 30), (9, 15, 12)) + ellipsoid((54, 36, 42), (13, 11, 15), label=2)
+    u = polyaffine(fixed, moving, (1, 2), spacing_mm=SPACING)
+    assert overlap(fixed, moving) < 0.75
+    assert overlap(fixed, warp_labels(moving, u)) > 0.9
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_field_of_ragged_masks_does_not_fold(seed: int) -> None:
+    fixed, moving = random_masks(seed)
+    u = polyaffine(fixed, moving, (1, 2, 3), spacing_mm=SPACING)
+    assert float(u.abs().max()) > 0.5
+    assert float(jacobian_determinant(u).min()) > 0
+
+
+def test_far_from_all_organs_nothing_moves() -> None:
+    fixed, moving = ellipsoid((16, 16, 16), (8, 8, 8)), ellipsoid((22, 16, 16), (8, 8, 8))
+    u = polyaffine(fixed, moving, (1,), spacing_mm=SPACING, width_mm=4.0)
+    torch.testing.assert_close(u[:, 8, 8, 5], torch.tensor([3.0, 0, 0]), atol=0.35, rtol=0)
+    assert float(u[:, -1, -1, -1].abs().max()) < 1e-3
+
+
+def test_equal_masks_give_the_identity() -> None:
+    fixed, _ = random_masks(5)
+    torch.testing.assert_close(
+        polyaffine(fixed, fixed, (1, 2, 3), spacing_mm=SPACING), torch.zeros(3, *SHAPE), atol=1e-4, rtol=0
+    )
+
+
+def test_organs_that_one_scan_lacks_are_left_out_and_one_voxel_is_enough() -> None:
+    fixed, moving = ellipsoid((30, 30, 36), (12, 12, 12)), ellipsoid((36, 30, 36), (12, 12, 12))
+    alone = polyaffine(fixed, moving, (1, 2, 3), spacing_mm=SPACING)
+    fixed[0, 0, 0] = 2
+    torch.testing.assert_close(polyaffine(fixed, moving, (1, 2, 3), spacing_mm=SPACING), alone)
+    moving[1, 1, 1] = 2
+    u = polyaffine(fixed, moving, (1, 2, 3), spacing_mm=SPACING)
+    assert torch.isfinite(u).all()
+    assert not torch.equal(u, alone)
+    assert not polyaffine(fixed, torch.zeros_like(moving), (1, 2), spacing_mm=SPACING).any()
+
+
+def test_an_organ_stretches_threefold_at_most() -> None:
+    spacing = torch.tensor(SPACING, dtype=torch.float64)
+    small, large = (_gaussian(ellipsoid((40, 32, 36), (r, r, r)) > 0, spacing) for r in (4, 30))
+    assert small is not None
+    assert large is not None
+    rates = torch.linalg.eigvalsh(_velocity(small, large)[:, :3])
+    torch.testing.assert_close(rates, torch.full((3,), np.log(3.0), dtype=torch.float64))
+
+
+def test_the_method_gives_the_field_of_the_masks_and_asks_for_them() -> None:
+    grid = Grid(SHAPE, np.diag([*SPACING, 1.0]))
+    fixed, moving = random_masks(0)
+    scan = Volume(torch.zeros(SHAPE), grid)
+    pair = Pair(scan, scan, Volume(fixed, grid), Volume(moving, grid), (1, 2, 3))
+    field = Polyaffine().register(pair)
+    torch.testing.assert_close(field.displacement, polyaffine(fixed, moving, (1, 2, 3), spacing_mm=SPACING))
+    assert Polyaffine().skip(pair) is None
+    bare = pair.without_masks()
+    assert Polyaffine().skip(bare) == "it needs masks of both scans"
+    with pytest.raises(BadValueError, match="masks of both scans"):
+        Polyaffine().register(bare)
