@@ -136,7 +136,7 @@ def _log_density(organ: _Gaussian, width_mm: float) -> Float[Tensor, "4 4"]:
     """The form Q such that xᵀ Q x, with x = (x, y, z, 1), is the logarithm of the widened Gaussian in 1/mm³."""
     wide = organ.covariance + width_mm**2 * torch.eye(3, dtype=torch.float64)
     shift = torch.cat([torch.eye(3, dtype=torch.float64), -organ.mean[:, None]], 1)
-    form = -0.5 * shift.T @ torch.linalg.inv(wide) @ shift
+    form: Tensor = -0.5 * shift.T @ torch.linalg.inv(wide) @ shift
     form[3, 3] -= 0.5 * torch.logdet(2 * math.pi * wide)
     return form
 

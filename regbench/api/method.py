@@ -101,7 +101,7 @@ class Trainable(Method):
 
     @abstractmethod
     def network(self, setting: Setting) -> nn.Module:
-        """A new network, with initial weights such that it starts near the identity."""
+        """A new network, with weights such that it starts near the identity, or near what the masks alone say."""
 
     @abstractmethod
     def losses(self, network: nn.Module, batch: Batch) -> Mapping[str, Float[Tensor, ""]]:

@@ -103,12 +103,15 @@ def _order(method: Method, register: Register) -> Iterator[str]:
 
 
 def _scans(method: Method, register: Register) -> Iterator[str]:
-    """A method that moves anything looks at both scans."""
+    """A method that moves anything looks at both scans, or at what masks say of them."""
     pair, other = _pair(method, scenes.SHAPE), _pair(method, scenes.SHAPE, 1)
     field = register(pair).displacement
     if not field.any():
         return
-    for role, changed in (("fixed", replace(pair, fixed=other.fixed)), ("moving", replace(pair, moving=other.moving))):
+    for role, changed in (
+        ("fixed", replace(pair, fixed=other.fixed, fixed_mask=other.fixed_mask)),
+        ("moving", replace(pair, moving=other.moving, moving_mask=other.moving_mask)),
+    ):
         if torch.equal(field, register(changed).displacement):
             yield (
                 f"Another {role} scan gives the same field; look at both scans, and keep nothing from the pair before, "

@@ -105,6 +105,8 @@ def _recipe_faults(subject: Subject, terms: Iterable[str]) -> Iterator[str]:
 
 def _start(subject: Subject) -> Iterator[str]:
     pair = subject.pair()
+    # Masks of both scans may say at once how far the organs have gone; equal ones say that they stayed.
+    pair = replace(pair, moving_mask=pair.fixed_mask)
     largest = float(subject.method.predict(subject.fresh(pair.setting), pair).displacement.abs().max())
     if not largest <= _NEARLY_NOTHING:
         yield (
