@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from pydantic import Field as Limits
 from torch import Tensor
 
@@ -92,19 +91,31 @@ def polyaffine(
     Returns:
         A displacement in voxels, whose flow has an inverse.
     """
-    spacing, device = torch.tensor(spacing_mm, dtype=torch.float64), fixed_mask.device
-    organs = [[_gaussian(mask == label, spacing) for mask in (fixed_mask, moving_mask)] for label in labels]
-    known = [(organ, there) for organ, there in organs if organ is not None and there is not None]
+    points = _points(fixed_mask, spacing_mm)
+    squares = (points[:, None] * points).flatten(0, 1)
+    organs = [_gaussians(mask, labels, squares, spacing_mm) for mask in (fixed_mask, moving_mask)]
+    known = [both for both in zip(*organs, strict=True) if None not in both]
     if not known:
-        return torch.zeros(3, *fixed_mask.shape, device=device)
-    points = F.pad(_places(torch.ones_like(fixed_mask, dtype=torch.bool), spacing), (0, 1), value=1.0).T.float()
-    forms = torch.stack([_log_density(organ, width_mm) for organ, _ in known]).float().to(device)
-    motions = torch.stack([_velocity(organ, there) for organ, there in known]).float().to(device)
-    density = torch.exp(forms.flatten(1) @ (points[:, None] * points).flatten(0, 1))
-    velocity = ((motions.flatten(1).T @ density).view(3, 4, -1) * points).sum(1)
+        return torch.zeros(3, *fixed_mask.shape, device=fixed_mask.device)
+    forms = torch.stack([_log_density(organ, width_mm) for organ, _ in known]).flatten(1)
+    motions = torch.stack([_velocity(organ, there) for organ, there in known]).flatten(1)
+    points, squares = points.float(), squares.float()
+    density = torch.exp(forms.to(squares) @ squares)
+    velocity = ((motions.T.to(points) @ density).view(3, 4, -1) * points).sum(1)
     # A point is counted into no organ as much as if the organs were strewn over the whole grid.
-    velocity /= density.sum(0) + 1 / float(spacing.prod() * fixed_mask.numel())
-    return integrate((velocity / spacing[:, None].to(points)).view(3, *fixed_mask.shape))
+    velocity /= density.sum(0) + 1 / (math.prod(spacing_mm) * fixed_mask.numel())
+    velocity /= torch.tensor(spacing_mm).to(velocity)[:, None]
+    return integrate(velocity.view(3, *fixed_mask.shape))
+
+
+def _points(grid: Shaped[Tensor, "i j k"], spacing_mm: tuple[float, float, float]) -> Float[Tensor, "4 n"]:
+    """(x, y, z, 1) of every voxel, in millimetres from the middle of the grid."""
+    axes = [
+        (torch.arange(n, dtype=torch.float64, device=grid.device) - (n - 1) / 2) * spacing
+        for n, spacing in zip(grid.shape, spacing_mm, strict=True)
+    ]
+    places = torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(1)
+    return torch.cat([places, torch.ones_like(places[:1])])
 
 
 @dataclass(frozen=True)
@@ -115,21 +126,22 @@ class _Gaussian:
     covariance: Float[Tensor, "3 3"]
 
 
-def _gaussian(inside: Bool[Tensor, "i j k"], spacing: Float[Tensor, "3"]) -> _Gaussian | None:
-    """The moments of an organ whose voxels are boxes, or None where it has none."""
-    places = _places(inside, spacing)
-    if len(places) == 0:
-        return None
-    mean = places.mean(0)
-    spread = (places - mean).T @ (places - mean) / len(places)
-    return _Gaussian(mean.cpu(), spread.cpu() + torch.diag(spacing**2 / 12))
-
-
-def _places(inside: Bool[Tensor, "i j k"], spacing: Float[Tensor, "3"]) -> Float[Tensor, "n 3"]:
-    """Millimetres from the middle of the grid, of every voxel that is inside."""
-    middle = (torch.tensor(inside.shape, dtype=torch.float64) - 1) / 2
-    places: Tensor = (inside.nonzero() - middle.to(inside.device)) * spacing.to(inside.device)
-    return places
+def _gaussians(
+    mask: UInt8[Tensor, "i j k"],
+    labels: Sequence[int],
+    squares: Float[Tensor, "16 n"],
+    spacing_mm: tuple[float, float, float],
+) -> list[_Gaussian | None]:
+    """The moments of every organ, whose voxels are boxes; None where it has none."""
+    numbers = torch.tensor(labels, dtype=torch.uint8, device=mask.device)
+    sums = (mask.flatten() == numbers[:, None]).to(squares) @ squares.T
+    box = torch.diag(torch.tensor(spacing_mm, dtype=torch.float64) ** 2 / 12)
+    found: list[_Gaussian | None] = []
+    for organ in sums.view(-1, 4, 4).cpu():
+        moments = organ / organ[3, 3]
+        mean = moments[:3, 3]
+        found.append(_Gaussian(mean, moments[:3, :3] - mean.outer(mean) + box) if organ[3, 3] else None)
+    return found
 
 
 def _log_density(organ: _Gaussian, width_mm: float) -> Float[Tensor, "4 4"]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from regbench.api import Grid, Pair, Volume
 from regbench.errors import BadValueError
 from regbench.spatial import jacobian_determinant, warp_labels
-from regbench_methods.polyaffine import Polyaffine, _gaussian, _velocity, polyaffine
+from regbench_methods.polyaffine import Polyaffine, _Gaussian, _gaussians, _points, _velocity, polyaffine
 
 SHAPE, SPACING = (40, 32, 24), (2.0, 2.0, 3.0)
 
@@ -25,6 +25,13 @@ def overlap(fixed: Tensor, moved: Tensor) -> float:
     return float(2 * ((fixed > 0) & (moved == fixed)).sum() / ((fixed > 0).sum() + (moved > 0).sum()))
 
 
+def gaussian(mask: Tensor) -> _Gaussian:
+    points = _points(mask, SPACING)
+    [organ] = _gaussians(mask, (1,), (points[:, None] * points).flatten(0, 1), SPACING)
+    assert organ is not None
+    return organ
+
+
 def random_masks(seed: int) -> tuple[Tensor, Tensor]:
     noise = torch.randn(2, 4, 4, 3, 3, generator=torch.Generator().manual_seed(seed))
     smooth = torch.nn.functional.interpolate(noise, SHAPE, mode="trilinear")
@@ -33,11 +40,8 @@ def random_masks(seed: int) -> tuple[Tensor, Tensor]:
 
 
 def test_the_flow_of_the_velocity_carries_mean_and_covariance() -> None:
-    spacing = torch.tensor(SPACING, dtype=torch.float64)
-    organ = _gaussian(ellipsoid((30, 30, 30), (20, 12, 15)) > 0, spacing)
-    there = _gaussian(ellipsoid((44, 36, 39), (12, 20, 24)) > 0, spacing)
-    assert organ is not None
-    assert there is not None
+    organ = gaussian(ellipsoid((30, 30, 30), (20, 12, 15)))
+    there = gaussian(ellipsoid((44, 36, 39), (12, 20, 24)))
     flow = expm(np.vstack([_velocity(organ, there).numpy(), np.zeros(4)]))
     matrix, offset = flow[:3, :3], flow[:3, 3]
     np.testing.assert_allclose(matrix @ organ.mean.numpy() + offset, there.mean.numpy(), atol=1e-9)
@@ -48,10 +52,9 @@ def test_the_flow_of_the_velocity_carries_mean_and_covariance() -> None:
 
 def test_the_moments_are_those_of_boxes() -> None:
     """A block of 4 × 3 × 2 voxels is a box of 8 × 6 × 6 mm: its variances are the squared sides over 12."""
-    inside = torch.zeros(SHAPE, dtype=torch.bool)
-    inside[3:7, 5:8, 2:4] = True
-    organ = _gaussian(inside, torch.tensor(SPACING, dtype=torch.float64))
-    assert organ is not None
+    mask = torch.zeros(SHAPE, dtype=torch.uint8)
+    mask[3:7, 5:8, 2:4] = 1
+    organ = gaussian(mask)
     torch.testing.assert_close(organ.covariance, torch.diag(torch.tensor([64.0, 36, 36], dtype=torch.float64) / 12))
     from_the_middle = [(4.5 - 19.5) * 2, (6 - 15.5) * 2, (2.5 - 11.5) * 3]
     torch.testing.assert_close(organ.mean, torch.tensor(from_the_middle, dtype=torch.float64))
@@ -100,10 +103,7 @@ def test_organs_that_one_scan_lacks_are_left_out_and_one_voxel_is_enough() -> No
 
 
 def test_an_organ_stretches_threefold_at_most() -> None:
-    spacing = torch.tensor(SPACING, dtype=torch.float64)
-    small, large = (_gaussian(ellipsoid((40, 32, 36), (r, r, r)) > 0, spacing) for r in (4, 30))
-    assert small is not None
-    assert large is not None
+    small, large = (gaussian(ellipsoid((40, 32, 36), (r, r, r))) for r in (4, 30))
     rates = torch.linalg.eigvalsh(_velocity(small, large)[:, :3])
     torch.testing.assert_close(rates, torch.full((3,), np.log(3.0), dtype=torch.float64))
 
