@@ -99,6 +99,7 @@ def _sentences(error: BaseException, *, debug: bool) -> list[str]:
         return [f"The memory is not enough; try a smaller grid. {error}".strip()]
     if isinstance(error, _UsageError):
         command = error.ctx.command_path if error.ctx else "regbench"
-        return [error.format_message(), f"See '{command} --help'."]
+        said = error.format_message().replace("Value error, ", "")  # which is pydantic's, by way of some typers
+        return [said, f"See '{command} --help'."] if said else []  # a group without a command has printed its help
     what = f"Something went wrong that should not have: {type(error).__name__}: {error}".rstrip(": ")
     return [what if debug else f"{what}; run again with --debug to see where."]

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from regbench.api import Preset, Protocol, Task, Trainable
@@ -136,7 +137,8 @@ def _print_protocol(protocol: dict[str, Any]) -> None:
 
 def _print_recipes(recipes: dict[str, Any]) -> None:
     for preset, recipe in recipes.items():
-        words = ", ".join(f"{name} {_plain(value)}" for name, value in flat_recipe(recipe).items())
+        unused = "steps" if recipe["steps"] is None else "epochs"
+        words = ", ".join(f"{name} {_plain(value)}" for name, value in flat_recipe(recipe).items() if name != unused)
         how = Text(" (set by --set recipe.NAME=VALUE)", "dim")
         out().print(Text(f"\nRecipe of the preset {preset}", "bold") + how)
         _print_indented(Text(words))
@@ -145,12 +147,14 @@ def _print_recipes(recipes: dict[str, Any]) -> None:
 def _print_list(title: str, items: Any) -> None:
     if items and title:
         out().print(Text(title, "bold"))
+    bullets = Table.grid(padding=(0, 1, 0, 0))
     for item in items:
-        _print_indented(Text(f"- {item}", "dim"))
+        bullets.add_row(Text("-", "dim"), Text(item, "dim"))
+    _print_indented(bullets)
 
 
-def _print_indented(text: Text, columns: int = 2) -> None:
-    out().print(Padding(text, (0, 0, 0, columns), expand=False))
+def _print_indented(what: Text | Table, columns: int = 2) -> None:
+    out().print(Padding(what, (0, 0, 0, columns), expand=False))
 
 
 def _plain(value: Any) -> str:

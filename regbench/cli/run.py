@@ -36,7 +36,7 @@ def run(
         typer.Option("--refine", metavar="N", min=0, help="Then N steps of optimisation on each test pair itself."),
     ] = 0,
     seed: Annotated[
-        list[int] | None, typer.Option("--seed", metavar="N", show_default="0", help="May be repeated for a run each.")
+        list[int] | None, typer.Option("--seed", metavar="N", help="0 if left out; may be repeated for a run each.")
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -52,7 +52,7 @@ def run(
     force: Annotated[bool, typer.Option("--force", help="Run again what is done.")] = False,
     jobs: Annotated[
         int | None,
-        typer.Option("--jobs", metavar="N", min=1, show_default="1; quick on a CPU: 2", help="So many at a time."),
+        typer.Option("--jobs", metavar="N", min=1, help="So many at a time; if left out 1, or 2 for quick on a CPU."),
     ] = None,
     plugin: PluginOption = None,
 ) -> None:

@@ -1,6 +1,17 @@
 """Plugins by entry point, and their configuration."""
 
 from regbench.registry.configure import FieldInfo, changed, configuration, configure, fields
-from regbench.registry.plugins import GROUPS, Kind, Plugin, Registry
+from regbench.registry.plugins import GROUPS, NOUNS, Kind, Plugin, Registry
 
-__all__ = ["GROUPS", "FieldInfo", "Kind", "Plugin", "Registry", "changed", "configuration", "configure", "fields"]
+__all__ = [
+    "GROUPS",
+    "NOUNS",
+    "FieldInfo",
+    "Kind",
+    "Plugin",
+    "Registry",
+    "changed",
+    "configuration",
+    "configure",
+    "fields",
+]

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_type_hints
 
@@ -84,14 +85,10 @@ def configure(plugin: type[P], settings: Mapping[str, Any]) -> P:
 
 def _read(owner: str, name: str, annotation: Any, value: Any) -> Any:
     adapter = _adapter(annotation)
-    failure: ValidationError | None = None
     for reading in _readings(value):
-        try:
+        with suppress(ValidationError):
             return adapter.validate_python(reading)
-        except ValidationError as error:
-            failure = failure or error
-    said = failure.errors()[0]["msg"] if failure else "no reading"
-    raise BadValueError(f"{owner}.{name} cannot be {value!r}: {said}; expected {type_words(annotation)}.")
+    raise BadValueError(f"{owner}.{name} cannot be {value!r}; expected {type_words(annotation)}.")
 
 
 def _adapter(annotation: Any) -> Any:  # beartype knows no TypeAdapter

@@ -25,8 +25,8 @@ GROUPS: Mapping[Kind, str] = {
     "masks": "regbench.masks",
 }
 
+NOUNS: Mapping[Kind, str] = {"method": "method", "task": "task", "metric": "metric", "masks": "mask source"}
 _BASES: Mapping[Kind, str] = {"method": "Method", "task": "Task", "metric": "Metric", "masks": "MaskSource"}
-_WORDS = {"masks": "mask source"}
 
 
 def _base(kind: Kind) -> type[Any]:
@@ -60,7 +60,7 @@ class Plugin:
             PluginError: if it does not import, is not of its kind, or lacks what its kind asks for.
         """
         module, _, attribute = self.target.partition(":")
-        subject = f"The {_WORDS.get(self.kind, self.kind)} '{self.name}' of {self.distribution}"
+        subject = f"The {NOUNS[self.kind]} '{self.name}' of {self.distribution}"
         try:
             found: type[Any] = getattr(importlib.import_module(module), attribute)
         except (Exception, SystemExit) as error:
@@ -109,10 +109,10 @@ class Registry:
         """
         namesakes = self._found[kind].get(name)
         if not namesakes:
-            raise UnknownNameError(_WORDS.get(kind, kind), name, self._found[kind])
+            raise UnknownNameError(NOUNS[kind], name, self._found[kind])
         if len(namesakes) > 1:
             owners = " and ".join(f"{plugin.distribution} ({plugin.target})" for plugin in namesakes)
-            raise PluginError(f"Two plugins are called {kind} '{name}': {owners}; uninstall or rename one of them.")
+            raise PluginError(f"Two {NOUNS[kind]}s are called '{name}': {owners}; uninstall or rename one of them.")
         return namesakes[0]
 
     def load(self, kind: Kind, name: str) -> type[Any]:

@@ -81,6 +81,16 @@ def test_usage_errors_are_wrong_requests(app: typer.Typer, words: list[str], sai
     assert len(result.stderr.splitlines()) == 2
 
 
+def test_a_word_that_is_not_among_those_to_choose_from(call) -> None:
+    assert call("list", "method").stderr.partition(": ")[2].startswith("'method' is not one of 'tasks', 'methods'")
+
+
+def test_a_group_without_a_command_prints_its_help_and_no_more(call) -> None:
+    result = call("show")
+    assert (result.exit_code, result.stderr) == (2, "")
+    assert "Usage: regbench show" in result.stdout
+
+
 @pytest.mark.parametrize("words", [["--debug", "run", "bug"], ["run", "bug", "--debug"]])
 def test_debug_shows_the_traceback(app: typer.Typer, words: list[str]) -> None:
     result = CliRunner().invoke(app, words)

@@ -107,7 +107,7 @@ def test_fields_say_what_they_take_in_words(call) -> None:
         for name in registry.names(kind):
             for field in fields(registry.load(kind, name)):
                 assert not re.search(r"[\[\]|<>=]|typing|Annotated|Path", field.type), (name, field)
-    with pytest.raises(BadValueError, match="greater than or equal to 1; expected integer, at least 1"):
+    with pytest.raises(BadValueError, match="batch_size cannot be '0'; expected integer, at least 1"):
         configure(registry.load("masks", "sat"), {"batch_size": "0"})
 
 

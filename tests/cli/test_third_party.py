@@ -96,4 +96,4 @@ def test_two_of_one_name_are_an_error_that_names_both(regbench, tmp_path: Path) 
     assert "toybox" in ran[2]
     assert "otherbox" in ran[2]
     assert listed[0] == 0
-    assert "broken: Two plugins are called method 'centroid'" in listed[1]
+    assert "broken: Two methods are called 'centroid'" in listed[1]
