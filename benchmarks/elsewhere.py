@@ -119,7 +119,7 @@ def _run(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if result is None:
         result = function(*tree_map(_inner, args), **tree_map(_inner, kwargs))
     if operation is aten._to_copy and torch.device(kwargs.get("device") or NAME).type == "cpu":
-        return result.clone()
+        return result.clone() if _ledger.content else torch.ones_like(result, device="cpu")
     return return_and_correct_aliasing(function, args, kwargs, tree_map(_wrapped, result))
 
 
