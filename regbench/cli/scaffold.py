@@ -4,13 +4,14 @@ import keyword
 import re
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 
 from regbench import __version__
 from regbench.data import replacing_folder, write_text
 from regbench.errors import BadValueError, StorageError
-from regbench.registry import Kind, Registry
+from regbench.registry import GROUPS, NOUNS, Kind, Registry
 
 _SUFFIX = ".template"
 
@@ -19,7 +20,7 @@ def write_package(kind: Kind, name: str, folder: Path) -> Path:
     """Write a package with one plugin.
 
     Args:
-        kind: of the plugin: one that there is a template for.
+        kind: of the plugin.
         name: the plugin's name.
         folder: where the package's folder is made, under the plugin's name.
 
@@ -30,28 +31,35 @@ def write_package(kind: Kind, name: str, folder: Path) -> Path:
         BadValueError: for a name that cannot be used, or is taken.
         StorageError: if the folder exists.
     """
-    _check_name(kind, name)
+    module = name.replace("-", "_")
+    package = f"regbench_{module}"
+    _check_name(kind, name, package)
     target = folder / name
     if target.exists():
         raise StorageError(f"{target} exists; choose another name or another --dir.")
-    module = name.replace("-", "_")
     words = {
+        "kind": kind,
+        "noun": NOUNS[kind],
+        "group": GROUPS[kind],
         "name": name,
         "module": module,
-        "package": f"regbench_{module}",
+        "package": package,
         "cls": "".join(part.capitalize() for part in name.split("-")),
         "version": ".".join(__version__.split(".")[:2]),
     }
     with replacing_folder(target) as temporary:
-        _fill(files("regbench.cli").joinpath("templates", kind), temporary, words)
+        for template in ("common", kind):
+            _fill(files("regbench.cli").joinpath("templates", template), temporary, words)
     return target
 
 
-def _check_name(kind: Kind, name: str) -> None:
+def _check_name(kind: Kind, name: str, package: str) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or keyword.iskeyword(name):
-        raise BadValueError(f"A {kind}'s name is lower case with hyphens, such as my-{kind}, not '{name}'.")
+        raise BadValueError(f"A {NOUNS[kind]}'s name is lower case with hyphens, such as my-{kind}, not '{name}'.")
     if name in Registry().names(kind):
-        raise BadValueError(f"There is a {kind} called '{name}' already; choose another name.")
+        raise BadValueError(f"There is a {NOUNS[kind]} called '{name}' already; choose another name.")
+    if find_spec(package):
+        raise BadValueError(f"There is a package called '{package}' already; choose another name.")
 
 
 def _fill(template: Traversable, target: Path, words: dict[str, str]) -> None:
