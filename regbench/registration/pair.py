@@ -1,7 +1,7 @@
 """A pair of anybody's scans, registered on a method's grid and brought back to the fixed scan's own."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -164,7 +164,7 @@ def present(scans: OwnScans, preparation: Preparation, device: torch.device = _C
         device: where the method computes.
 
     Raises:
-        DataError: for masks with labels that the method does not know.
+        DataError: for a mask without any label that the method knows; other labels count as background.
     """
     fixed, moving = scans.fixed, scans.moving
     shift_mm = centring_shift_mm(fixed.grid, moving.grid)
@@ -174,23 +174,39 @@ def present(scans: OwnScans, preparation: Preparation, device: torch.device = _C
         unit = scan_onto(to_unit(scan.data.numpy(), preparation.intensity), where, grid)
         return Volume(torch.from_numpy(unit).float(), grid).to(device)
 
-    def mask(labels: Volume | None, where: Grid, name: str) -> Volume | None:
-        if labels is None:
-            return None
-        strange = sorted(set(numbers_in(labels)) - set(preparation.labels))
-        if strange:
-            raise DataError([f"The {name} mask holds the labels {strange}; expected {[0, *preparation.labels]}."])
-        return labels_onto(labels, where, grid).to(device)
+    def mask(labels: Volume | None, where: Grid) -> Volume | None:
+        return None if labels is None else labels_onto(labels, where, grid).to(device)
+
+    masks, mask_notes = _known_labels({"fixed": scans.fixed_mask, "moving": scans.moving_mask}, preparation.labels)
 
     pair = Pair(
         fixed=shown(fixed, fixed.grid),
         moving=shown(moving, lies),
-        fixed_mask=mask(scans.fixed_mask, fixed.grid, "fixed"),
-        moving_mask=mask(scans.moving_mask, lies, "moving"),
+        fixed_mask=mask(masks["fixed"], fixed.grid),
+        moving_mask=mask(masks["moving"], lies),
         labels=preparation.labels,
     )
     covered = resample(torch.ones(grid.shape, dtype=torch.uint8), grid, fixed.grid, "nearest").bool()
-    return Presented(pair, shift_mm, covered, (*scans.notes, *_notes(fixed.grid, lies, covered, shift_mm)))
+    notes = (*scans.notes, *mask_notes, *_notes(fixed.grid, lies, covered, shift_mm))
+    return Presented(pair, shift_mm, covered, notes)
+
+
+def _known_labels(
+    masks: Mapping[str, Volume | None], labels: Sequence[int]
+) -> tuple[dict[str, Volume | None], list[str]]:
+    """The masks with the labels that a method knows, and which others became background."""
+    known, notes = dict(masks), []
+    for name, mask in masks.items():
+        found = set() if mask is None else set(numbers_in(mask))
+        strange = sorted(found - set(labels))
+        if mask is None or not strange:
+            continue
+        if strange == sorted(found):
+            raise DataError([f"The {name} mask holds the labels {strange}; the method knows {list(labels)} only."])
+        data = torch.where(torch.isin(mask.data, torch.tensor(strange)), 0, mask.data)
+        known[name] = Volume(data.to(mask.data.dtype), mask.grid)
+        notes.append(f"The {name} mask's labels {strange} are none of the method's, and count as background.")
+    return known, notes
 
 
 def _notes(fixed: Grid, lies: Grid, covered: Bool[Tensor, "i j k"], shift_mm: Float[np.ndarray, " 3"]) -> list[str]:

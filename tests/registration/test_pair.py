@@ -207,6 +207,22 @@ def test_faults_of_scans() -> None:
         present(OwnScans(scene(FIXED), scene(MOVING), fixed_mask=mask), Preparation(UNIT, labels=(1, 2)))
 
 
+def test_labels_that_a_method_does_not_know_are_background_and_are_named() -> None:
+    data = torch.zeros(FIXED.shape, dtype=torch.uint8)
+    data[4:12, 4:12, 4:12], data[14:20] = 2, 7
+    whole, known = Volume(data, FIXED), Volume(torch.where(data == 7, 0, data), FIXED)
+    seen, expected = (
+        present(OwnScans(scene(FIXED), scene(MOVING), fixed_mask=mask), Preparation(UNIT, labels=(1, 2)))
+        for mask in (whole, known)
+    )
+    assert seen.pair.fixed_mask is not None
+    assert expected.pair.fixed_mask is not None
+    assert torch.equal(seen.pair.fixed_mask.data, expected.pair.fixed_mask.data)
+    assert set(seen.notes) - set(expected.notes) == {
+        "The fixed mask's labels [7] are none of the method's, and count as background."
+    }
+
+
 def test_a_field_that_cannot_be_used_is_refused() -> None:
     def wrong(pair: Pair) -> Field:
         return Field(torch.full((3, *pair.grid.shape), torch.nan), pair.grid)
@@ -282,7 +298,7 @@ def test_all_that_is_wrong_with_files_is_said_at_once(tmp_path: Path) -> None:
         read_own(tmp_path / "missing.nii.gz", tmp_path / "text.nii.gz", labels=(None, tmp_path))
     missing, text, folder = caught.value.faults
     assert "missing.nii.gz is missing" in missing
-    assert "text.nii.gz is no readable image" in text
+    assert "text.nii.gz holds 8 bytes, too few for a NIfTI file" in text
     assert "is a folder; expected a NIfTI file" in folder
 
 
