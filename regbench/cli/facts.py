@@ -102,8 +102,8 @@ def print_facts(found: dict[str, Any]) -> None:
         console.print(Text(f"{what}: ", "bold") + Text(_plain(value)))
     _print_list("Differs", card["differs"])
     _print_fields(found["kind"], found["fields"])
-    for protocol in found.get("protocols", []):
-        _print_protocol(protocol)
+    if "protocols" in found:
+        _print_protocols(found["protocols"])
     _print_recipes(found.get("recipes", {}))
     if card["citation"]:
         console.print(Text("\nCitation", "bold"))
@@ -122,6 +122,15 @@ def _print_fields(kind: Kind, found: list[dict[str, Any]]) -> None:
             _print_indented(Text(field["meaning"]), 6)
 
 
+def _print_protocols(protocols: list[dict[str, Any]]) -> None:
+    """What every protocol notes stands once, below them."""
+    shared = [note for note in protocols[0]["notes"] if all(note in one["notes"] for one in protocols)]
+    for protocol in protocols:
+        _print_protocol(protocol)
+        _print_list("", [note for note in protocol["notes"] if note not in shared])
+    _print_list("\nEvery protocol", shared)
+
+
 def _print_protocol(protocol: dict[str, Any]) -> None:
     console = out()
     grid, quick = ("×".join(str(n) for n in protocol[key]) for key in ("grid", "quick_grid"))
@@ -132,7 +141,6 @@ def _print_protocol(protocol: dict[str, Any]) -> None:
         f"{len(protocol['labels'])} structures, {grid} voxels (quick: {quick})"
     )
     _print_indented(Text(line))
-    _print_list("", protocol["notes"])
 
 
 def _print_recipes(recipes: dict[str, Any]) -> None:

@@ -10,9 +10,9 @@ import pandas as pd
 from regbench.api import MaskSource
 from regbench.cli.console import out
 from regbench.cli.plans import Stage, Wanted, stage
-from regbench.cli.progress import shown
+from regbench.cli.progress import shown, shown_phase
 from regbench.data import Cohort, load_cohort
-from regbench.engine import Chosen, Progress, Tick, add_masks
+from regbench.engine import Chosen, Tick, add_masks
 from regbench.errors import BadValueError, StorageError
 from regbench.leaderboard.naming import abbreviations
 from regbench.leaderboard.sheet import Cell, Head, Sheet, counted, number
@@ -65,15 +65,14 @@ def masked(wanted: Wanted, files: Sequence[Path]) -> Masked:
         raise BadValueError(f"Nothing here has a setting '{other}'; fields of the source are set as masks.NAME=VALUE.")
     kind: type[MaskSource] = registry.load("masks", name)
     source = Chosen(registry.plugin("masks", name), configure(kind, wanted.settings.masks))
-    here, progress = stage(registry, task, wanted), shown()
-    cohort = _cohort(here, wanted, progress)
-    return Masked(here, source, add_masks(cohort, source, progress, modality=here.task.modality))
+    with shown_phase("prepare", None, "scan"):  # phantoms are made where there are none yet
+        here = stage(registry, task, wanted)
+    return Masked(here, source, add_masks(_cohort(here, wanted), source, shown(), modality=here.task.modality))
 
 
-def _cohort(here: Stage, wanted: Wanted, progress: Progress) -> Cohort:
+def _cohort(here: Stage, wanted: Wanted) -> Cohort:
     protocol = here.protocol
-    progress.started("prepare", float(len(protocol.train) + len(protocol.test)), "scan")
-    try:
+    with shown_phase("prepare", float(len(protocol.train) + len(protocol.test)), "scan") as progress:
         return load_cohort(
             here.task,
             here.folder,
@@ -81,8 +80,6 @@ def _cohort(here: Stage, wanted: Wanted, progress: Progress) -> Cohort:
             device=wanted.device,
             done=lambda done, _: progress.advanced(Tick(done=float(done))),
         )
-    finally:
-        progress.done()
 
 
 def write_to(made: Masked, folder: Path) -> None:

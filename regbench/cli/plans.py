@@ -108,8 +108,13 @@ def stage(registry: Registry, name: str, wanted: Wanted) -> Stage:
     Raises:
         RequestError: for an unknown protocol or field, or scans that do not fit.
     """
+    kind = registry.load("task", name)
+    known = {*_field_names(kind), "grid"}
+    for key in wanted.settings.task:
+        if key not in known:
+            raise UnknownNameError(f"field of {kind.__name__}", key, known)
     overrides = {key: value for key, value in wanted.settings.task.items() if key != "grid"}
-    task: Task = configure(registry.load("task", name), overrides)
+    task: Task = configure(kind, overrides)
     folder = wanted.folders.get(name)
     protocol = _on_grid(_protocol(name, task, folder, wanted.protocol), wanted)
     if folder is not None:

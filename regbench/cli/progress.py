@@ -1,7 +1,8 @@
 """Long work, shown: a bar on a terminal, plain lines where the output goes elsewhere."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import typer
@@ -166,3 +167,14 @@ def shown() -> BarProgress | LineProgress:
     """Bars where stderr is a terminal, lines where it is not."""
     console = err()
     return BarProgress(console) if console.is_terminal else LineProgress(lambda line: typer.echo(line, err=True))
+
+
+@contextmanager
+def shown_phase(phase: Phase, total: float | None, unit: str) -> Iterator[BarProgress | LineProgress]:
+    """A phase that is shown from its start to its end, well or not."""
+    progress = shown()
+    progress.started(phase, total, unit)
+    try:
+        yield progress
+    finally:
+        progress.done()

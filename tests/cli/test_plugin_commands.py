@@ -118,6 +118,7 @@ def test_a_task_in_full(call) -> None:
     text = call("show", "task", "abdomen").stdout
     assert "Protocol ipmi25" in text
     assert "45 test pairs" in text
+    assert call("show", "task", "acdc").stdout.count("- Intensities: clipped to") == 1, "what all note stands once"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from rich.console import Console
 
-from regbench.cli.progress import BarProgress, LineProgress, amount, describe
+from regbench.cli.progress import BarProgress, LineProgress, amount, describe, shown_phase
 from regbench.engine import Tick
 
 
@@ -71,6 +71,17 @@ def test_phases_nest() -> None:
         "A word.",
         "making masks",
     ]
+
+
+def test_a_phase_ends_where_its_work_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    progress = LineProgress(lines.append, short_seconds=0.0)
+    monkeypatch.setattr("regbench.cli.progress.shown", lambda: progress)
+    with pytest.raises(RuntimeError), shown_phase("prepare", None, "scan"):
+        raise RuntimeError
+    with shown_phase("evaluate", 1.0, "pair") as same:
+        same.advanced(Tick(done=1.0))
+    assert lines == ["  registering: 1/1 pairs"], "not within the phase before"
 
 
 def test_budgets_are_counted_in_time_and_steps() -> None:

@@ -132,6 +132,7 @@ def test_save_fields(run) -> None:
         (["--method", "centroid", "--set", "powder=1"], "did you mean 'power'"),
         (["--method", "centroid", "--set", "power=strong"], "power cannot be 'strong'"),
         (["--method", "centroid", "--set", "task.size=1"], "no field of Balls called 'size'"),
+        (["--method", "centroid", "--set", "task.gird=20x20x20"], "did you mean 'grid'"),
         (["--method", "centroid", "--set", "task.grid=2x2"], "three numbers"),
         (["--method", "centroid", "--set", "power"], "NAME=VALUE"),
         (["--method", "learner", "--set", "recipe.lerning_rate=1"], "did you mean 'learning_rate'"),
