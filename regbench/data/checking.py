@@ -38,12 +38,14 @@ def check(task: Task, folder: Path, protocol: Protocol | None = None) -> list[st
 
 def found_scans(task: Task, folder: Path) -> tuple[Mapping[str, Scan], list[str]]:
     """The scans of a folder, and the faults of its layout, which need not keep the scans from being found."""
-    if not folder.is_dir():
-        return {}, [f"{folder} is no folder; expected one that holds scans, in the official layout."]
     try:
+        if not folder.is_dir():
+            return {}, [f"{folder} is no folder; expected one that holds scans, in the official layout."]
         return task.scans(folder), []
     except DataError as error:
         return error.usable, list(error.faults)
+    except OSError as error:
+        return {}, [f"{error.filename or folder} cannot be read: {error.strerror}."]
 
 
 def fitting_protocol(task: Task, scans: Mapping[str, Scan]) -> Protocol:

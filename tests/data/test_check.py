@@ -390,6 +390,7 @@ def test_folders_that_hold_nothing(tmp_path: Path) -> None:
     for task in (Abdomen(), Acdc()):
         assert "is no folder" in check(task, tmp_path / "none")[0]
         assert check(task, tmp_path)[-1].startswith(f"{tmp_path} has no ")
+        assert check(task, tmp_path / ("x" * 300))[0].endswith("x cannot be read: File name too long.")
 
 
 def test_a_stored_order_is_no_fault(abdomen: Path) -> None:
