@@ -101,7 +101,7 @@ def read_boards(runs: Path, task: "Sequence[str] | None") -> "list[Board]":
     for name in task or []:
         if tasks and name not in tasks:
             raise UnknownNameError("run of the task", name, tasks)
-    return boards(run for run in found if not task or run.record.task in task)
+    return [board for board in boards(found) if not task or board.task in task]
 
 
 def _with_ablations(made: "list[Board]", method: str) -> "list[Board]":

@@ -16,12 +16,13 @@ from regbench.leaderboard.columns import (
     metric_column,
     metric_columns,
     name_cells,
+    plain_column,
 )
-from regbench.leaderboard.comparison import p_text
+from regbench.leaderboard.comparison import p_text, signed
 from regbench.leaderboard.row import Row
-from regbench.leaderboard.sheet import EMPTY, YES, Cell, Head, Sheet, counted, number, sheet
+from regbench.leaderboard.sheet import EMPTY, YES, Cell, Head, Sheet, counted, sheet
 from regbench.leaderboard.sheets import dice30_column
-from regbench.leaderboard.statistics import holm, wilcoxon_p
+from regbench.leaderboard.statistics import holm, too_few, wilcoxon_p
 
 _METRICS = ("hd95", "folding", "tre")
 
@@ -102,6 +103,8 @@ def _sheet(board: Board, found: Ablation) -> Sheet:
     if REGULARITY in part.metrics:
         columns.append((PAPERS_REGULARITY, metric_column(part, REGULARITY)[1]))
     columns += metric_columns(part, _METRICS)
+    if len({len(row.runs) for row in rows}) > 1:
+        columns.append(plain_column(Head("Seeds"), rows, lambda row: str(len(row.runs))))
     notes: list[str] = []
     if found.full and PRIMARY in found.full.values:
         more, notes = _against(found.full, rows, part.metrics[PRIMARY].digits, len(board.protocol.test_pairs))
@@ -126,10 +129,7 @@ def _against(full: Row, rows: Sequence[Row], digits: int, pairs: int) -> tuple[l
         wilcoxon_p(row.per_pair(PRIMARY), full.per_pair(PRIMARY)) if test else np.nan
         for row, test in zip(rows, tested, strict=True)
     ])  # fmt: skip
-    differences = [
-        Cell("full" if row is full else number(gap, digits) if gap <= 0 else f"+{number(gap, digits)}")
-        for row, gap in zip(rows, gaps, strict=True)
-    ]
+    differences = [Cell("full" if row is full else signed(gap, digits)) for row, gap in zip(rows, gaps, strict=True)]
     columns: list[Column] = [
         (Head("To full", "points"), differences),
         (Head("p", "Holm"), [Cell(p_text(value)) for value in p]),
@@ -139,4 +139,4 @@ def _against(full: Row, rows: Sequence[Row], digits: int, pairs: int) -> tuple[l
         f"p: Wilcoxon signed-rank on the means of the {pairs} pairs against {full.name}, Holm-corrected for "
         f"{counted(tests, 'test')}."
     )
-    return columns, [note] if tests else []
+    return columns, [note, *too_few(pairs, tests)] if tests else []

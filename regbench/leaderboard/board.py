@@ -9,6 +9,7 @@ from regbench.api import Protocol, patient_of
 from regbench.leaderboard.measured import Measured
 from regbench.leaderboard.naming import display_name, distinct_names
 from regbench.leaderboard.row import BASELINE, Row, configuration_key, pool
+from regbench.leaderboard.timing import timed_beside_others
 from regbench.results import DataRecord, MetricRecord, RunRecord
 
 PRIMARY = "dsc"
@@ -37,6 +38,7 @@ class Board:
         data: which scans.
         rows: Initial first, then the methods, best first.
         failures: runs that gave no row.
+        beside_others: the runs that were timed while another one, of any board, was at work.
     """
 
     task: str
@@ -45,6 +47,7 @@ class Board:
     data: DataRecord
     rows: tuple[Row, ...]
     failures: tuple[Failure, ...] = ()
+    beside_others: frozenset[str] = frozenset()
 
     @property
     def initial(self) -> Row | None:
@@ -75,10 +78,12 @@ class Board:
 
 def boards(runs: Iterable[Measured]) -> list[Board]:
     """The runs sorted into boards: phantoms and real scans, protocols, revisions, grids and data never meet in one."""
+    runs = list(runs)
+    beside_others = timed_beside_others([run.record for run in runs])
     groups: dict[str, list[Measured]] = {}
     for run in runs:
         groups.setdefault(board_key(run.record), []).append(run)
-    made = [_board(group) for group in groups.values()]
+    made = [_board(group, beside_others) for group in groups.values()]
     return sorted(made, key=lambda board: (board.task, board.data.kind, board.protocol.name, board.protocol.grid.shape))
 
 
@@ -88,7 +93,7 @@ def board_key(record: RunRecord) -> str:
     return json.dumps([record.task, record.data.model_dump(mode="json"), protocol], sort_keys=True)
 
 
-def _board(group: Sequence[Measured]) -> Board:
+def _board(group: Sequence[Measured], beside_others: frozenset[str]) -> Board:
     newest = max((run.record for run in group), key=lambda record: record.started)
     rows = _rows([run for run in group if run.record.status == "done"])
     return Board(
@@ -98,6 +103,7 @@ def _board(group: Sequence[Measured]) -> Board:
         data=newest.data,
         rows=tuple(sorted(rows, key=_place)),
         failures=_failures([run.record for run in group if run.record.status != "done"]),
+        beside_others=beside_others & {run.record.run_id for run in group},
     )
 
 

@@ -10,9 +10,7 @@ from regbench.leaderboard.board import PRIMARY, Board
 from regbench.leaderboard.columns import NAME, metric_head, name_cells
 from regbench.leaderboard.row import Row
 from regbench.leaderboard.sheet import EMPTY, Cell, Head, Sheet, counted, number, sheet
-from regbench.leaderboard.statistics import holm, patient_interval, wilcoxon_p
-
-SIGNIFICANT = 0.05
+from regbench.leaderboard.statistics import holm, patient_interval, too_few, wilcoxon_p
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ def comparison(board: Board) -> Sheet | None:
     if best and len(board.rows) > 1:
         columns += [
             (Head("To best", points, meaning="difference to the best row"),
-             [Cell("best" if row is best else _signed(r.difference, digits))
+             [Cell("best" if row is best else signed(r.difference, digits))
               for row, r in zip(board.rows, results, strict=True)]),
             (Head("95 % interval", points), [Cell(_interval(r.difference_interval, digits)) for r in results]),
             (Head("p", "Holm"), [Cell(p_text(r.p)) for r in results]),
@@ -107,10 +105,7 @@ def _notes(board: Board, best: Row | None, results: Sequence[Compared]) -> list[
             f"p: Wilcoxon signed-rank on the means of the {pairs} pairs against {best.name}, Holm-corrected "
             f"for {counted(tests, 'test')}." + (" It takes the pairs as independent." if share else "")
         )
-        if 2 * 0.5**pairs * tests > SIGNIFICANT:
-            notes.append(
-                f"With {pairs} pairs and {tests} tests no p can be below {SIGNIFICANT}: too few to tell rows apart."
-            )
+        notes += too_few(pairs, tests)
     return notes
 
 
@@ -119,6 +114,7 @@ def _interval(interval: tuple[float, float], digits: int) -> str:
     return EMPTY if np.isnan(low) else f"{number(low, digits)} to {number(high, digits)}"
 
 
-def _signed(value: float, digits: int) -> str:
+def signed(value: float, digits: int) -> str:
+    """A difference with its sign."""
     text = number(value, digits)
     return f"+{text}" if value > 0 and text != EMPTY else text

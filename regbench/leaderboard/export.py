@@ -13,7 +13,7 @@ from regbench.leaderboard.board import PRIMARY, Board
 from regbench.leaderboard.caption import remarks
 from regbench.leaderboard.columns import dice30
 from regbench.leaderboard.comparison import Compared, compare
-from regbench.leaderboard.l2r import ranking
+from regbench.leaderboard.l2r_sheet import ranking
 from regbench.leaderboard.making import masks_at_test, masks_in_training, supervision
 from regbench.leaderboard.published import published_tables
 from regbench.leaderboard.ranks import ranks
@@ -74,6 +74,7 @@ def _board_json(board: Board, *, published: bool, learn2reg: bool) -> dict[str, 
                 "saw_test_labels": row.saw_test_labels,
                 "seeds": [run.seed for run in row.runs],
                 "runs": [run.run_id for run in row.runs],
+                "timed_beside_others": [run.run_id in board.beside_others for run in row.runs],
                 "method": row.record.method.model_dump(mode="json"),
                 "masks": row.record.masks.model_dump(mode="json") if row.record.masks else None,
                 "masks_in_training": masks_in_training(row),

@@ -3,7 +3,7 @@
 from regbench.leaderboard.board import Board
 from regbench.leaderboard.columns import NAME, Column, name_cells, plain_column
 from regbench.leaderboard.row import Row
-from regbench.leaderboard.sheet import EMPTY, YES, Head, Sheet, sheet, significant
+from regbench.leaderboard.sheet import EMPTY, YES, Head, Sheet, counted, sheet, significant
 from regbench.results import MachineRecord
 
 _SUPERVISION = {
@@ -106,7 +106,8 @@ def _machines(board: Board) -> list[str]:
     made = f"Measured {_days(board)}" + (f" with {codes.pop()}" if len(codes) == 1 else "")
     if len(machines) > 1:
         return [
-            f"{made}. Times and memory come from {len(machines)} machines and do not compare: {'; '.join(machines)}."
+            f"{made}. Times and memory come from {len(machines)} machines or settings and do not compare: "
+            f"{'; '.join(machines)}."
         ]
     return [f"{made} on {machine}." for machine in machines]
 
@@ -118,5 +119,6 @@ def _days(board: Board) -> str:
 
 
 def _machine(machine: MachineRecord) -> str:
-    device = machine.accelerator or f"{machine.processor}, {machine.cores} cores"
+    threads = f", {counted(machine.threads, 'thread')}" if machine.threads else ""
+    device = machine.accelerator or f"{machine.processor}, {counted(machine.cores, 'core')}{threads}"
     return f"{device}, {machine.system}, torch {machine.torch}, {machine.precision}"

@@ -16,9 +16,7 @@ from jaxtyping import Float
 
 from regbench.leaderboard.board import PRIMARY, Board
 from regbench.leaderboard.row import Row
-from regbench.leaderboard.statistics import holm, wilcoxon_p
-
-SIGNIFICANT = 0.05
+from regbench.leaderboard.statistics import SIGNIFICANT, holm, wilcoxon_p
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from regbench.leaderboard.ablation import ablation_sheets
 from regbench.leaderboard.board import Board
 from regbench.leaderboard.comparison import comparison
 from regbench.leaderboard.export import to_csv, to_json
-from regbench.leaderboard.l2r import l2r_sheet
+from regbench.leaderboard.l2r_sheet import l2r_sheet
 from regbench.leaderboard.latex import END, PREAMBLE, latex
 from regbench.leaderboard.making import making
 from regbench.leaderboard.markdown import markdown

@@ -120,7 +120,8 @@ def significant(value: float | None) -> str:
 def marked(texts: Sequence[str], ranked: Sequence[bool], *, better: Better) -> list[Cell]:
     """A column's cells, the best of the ranked ones marked, and the second where three or more are ranked.
 
-    Values that print alike are marked alike; where several are best, nothing is second.
+    Values that print alike are marked alike; where several are best, nothing is second, and where all are, nothing is
+    marked.
 
     Args:
         texts: the printed numbers; what follows a first blank (a spread) does not count.
@@ -130,11 +131,11 @@ def marked(texts: Sequence[str], ranked: Sequence[bool], *, better: Better) -> l
     cells = [Cell(text) for text in texts]
     competing = [n for n, (text, counts) in enumerate(zip(texts, ranked, strict=True)) if counts and text != EMPTY]
     values = {n: float(texts[n].split()[0]) for n in competing}
-    if better is None or len(values) < 2:
-        return cells
     order = sorted(set(values.values()), reverse=better == "higher")
+    if better is None or len(order) < 2:
+        return cells
     places: list[tuple[Mark, float]] = [("best", order[0])]
-    if len(order) > 1 and len(values) > 2 and list(values.values()).count(order[0]) == 1:
+    if len(values) > 2 and list(values.values()).count(order[0]) == 1:
         places.append(("second", order[1]))
     for mark, place in places:
         for n in (n for n, value in values.items() if value == place):

@@ -39,7 +39,8 @@ def overview(board: Board) -> Sheet:
         plain_column(Head("Mem", "GiB", meaning="peak memory, of the training if there is any"), board.rows, _memory),
         plain_column(Head("Param", "million", meaning="parameters of the network"), board.rows, _parameters),
     ]
-    made = sheet("Overview", columns, [_MARKS_NOTE, *flag_notes(board), *_vanished(board, (PRIMARY, *shown))])
+    notes = [_MARKS_NOTE, *flag_notes(board), *_vanished(board, (PRIMARY, *shown)), *_crowded(board)]
+    made = sheet("Overview", columns, notes)
     return beside(made, board, structures=False) if PRIMARY in board.metrics else made
 
 
@@ -92,6 +93,18 @@ def dice30_column(board: Board) -> Column:
     head = Head("Dice30", metric.unit, "higher", "DSC of the 30 % of entries with the lowest Initial DSC")
     texts = [number(value, metric.digits) for value in dice30(board)]
     return head, marked(texts, [row.is_ranked for row in board.rows], better="higher")
+
+
+def _crowded(board: Board) -> Sequence[str]:
+    """Seconds that were taken beside another run are not the method's own: say whose."""
+    timed = [row for row in board.rows if not row.is_initial and mean_cost(row, "seconds_per_pair") is not None]
+    crowded = [row.name for row in timed if any(run.run_id in board.beside_others for run in row.runs)]
+    alone = [row.name for row in timed if row.name not in crowded]
+    if not crowded:
+        return []
+    every = f"all rows but {', '.join(alone)}" if alone else "all rows"
+    whose = every if len(crowded) > len(alone) else ", ".join(crowded)
+    return [f"Time was taken while another run was at work on such a machine, so it may be shorter alone: {whose}."]
 
 
 def _vanished(board: Board, metrics: Iterable[str]) -> Sequence[str]:

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from regbench.api import PairId, patient_of
 
 HARDEST_SHARE = 0.3
+SIGNIFICANT = 0.05
 _EXACT_UP_TO = 50
 
 
@@ -71,6 +72,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = np.full(p.shape, np.nan)
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)))
     return [float(value) for value in adjusted]
+
+
+def too_few(pairs: int, tests: int) -> list[str]:
+    """A sentence where so many signed-rank tests on so few pairs cannot tell rows apart, whatever their values."""
+    if 2 * 0.5**pairs * tests <= SIGNIFICANT:
+        return []
+    return [f"With {pairs} pairs and {tests} tests no p can be below {SIGNIFICANT}: too few to tell rows apart."]
 
 
 def patient_weights(pairs: Sequence[PairId], *, resamples: int, seed: int = 0) -> Float[np.ndarray, "resamples pairs"]:

@@ -70,6 +70,15 @@ def test_rows_from_everything_off_to_everything_on_with_marks(board) -> None:
     assert [row[dsc].mark for row in sheet.rows] == [None, None, "second", "best"]
 
 
+def test_seeds_are_said_where_they_differ_in_number(board, make_run, ablated) -> None:
+    [sheet] = [sheet for sheet in sheets(board, ablation="ours") if not sheet.is_published]
+    assert "Seeds" not in [head.name for head in sheet.heads]
+    board = boards([ablated(50), ablated(52, seed=1), ablated(44, contour=False)])[0]
+    [sheet] = sheets(board, ablation="ours")
+    place = [head.name for head in sheet.heads].index("Seeds")
+    assert [(row[0].text, row[place].text) for row in sheet.rows] == [("Ours[-contour]", "1"), ("Ours", "2")]
+
+
 def test_only_switches_may_differ(board) -> None:
     [found] = ablations(board, "ours")
     assert found.switches == ("prototype", "contour")

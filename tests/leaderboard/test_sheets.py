@@ -62,6 +62,7 @@ def test_equal_prints_are_marked_alike() -> None:
     assert [cell.mark for cell in cells] == ["best", "second", "second", None]
     assert [c.mark for c in marked(["1.0", "2.0"], [True, True], better="lower")] == ["best", None]
     assert [c.mark for c in marked(["1.0", "2.0"], [True, False], better="lower")] == [None, None]
+    assert [c.mark for c in marked(["0.0", "0.0", "9.0"], [True, True, False], better="lower")] == [None, None, None]
 
 
 def test_structures_are_in_the_layout_of_the_papers(board, protocol: Protocol) -> None:
@@ -155,6 +156,16 @@ def test_machines_that_do_not_compare_are_named(make_run) -> None:
     notes = " ".join(note for sheet in sheets(boards([*runs, other])[0]) for note in sheet.notes)
     assert "2 machines" in notes
     assert "A GPU" in notes
+
+
+def test_threads_that_do_not_compare_are_named(make_run) -> None:
+    """A job of 'run --jobs' has its share of the threads only."""
+    alike = make_run("identity", {"dsc": dice(1)}).record.machine
+    alone, shared = (alike.model_copy(update={"threads": threads}) for threads in (2, 1))
+    runs = [make_run("a", {"dsc": dice(1)}, machine=alone), make_run("b", {"dsc": dice(2)}, machine=shared)]
+    notes = " ".join(sheets(boards(runs)[0])[-1].notes)
+    assert "do not compare: A processor, 2 cores, 1 thread, Linux" in notes
+    assert "A processor, 2 cores, 2 threads, Linux" in notes
 
 
 def test_a_table_says_what_it_is(board, make_run) -> None:

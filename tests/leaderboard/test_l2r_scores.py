@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from regbench.leaderboard.ranking import l2r_scores, rank_scores, times_beaten
+from regbench.leaderboard.l2r_scores import l2r_scores, rank_scores, times_beaten
 
 
 def test_scores_of_ties_are_shared() -> None:
@@ -71,9 +71,12 @@ def test_fill_ins_decide_where_a_method_fails() -> None:
     assert [score["SDlogJ"] for score in scores] == [1.0, 0.1]
 
 
-def test_a_missing_metric_scores_the_lowest() -> None:
+def test_who_lacks_a_metric_scores_the_lowest_and_counts_among_the_methods() -> None:
+    """As in the challenge, where it is filled in: the worst of those that have it stands above it."""
     rows = make_rows()
     del rows[2]["hd95-l2r"]
-    scores = l2r_scores(rows, rows[0])
-    assert scores[2]["HD95"] == 0.1
-    assert [scores[0]["HD95"], scores[1]["HD95"]] == [0.1, 1.0]
+    assert [score["HD95"] for score in l2r_scores(rows, rows[0])] == pytest.approx([0.55, 1.0, 0.1])
+    del rows[1]["hd95-l2r"]
+    assert [score["HD95"] for score in l2r_scores(rows, rows[0])] == pytest.approx([1.0, 0.1, 0.1])
+    del rows[0]["hd95-l2r"]
+    assert [score["HD95"] for score in l2r_scores(rows, rows[0])] == [0.1, 0.1, 0.1]

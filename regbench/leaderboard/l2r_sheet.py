@@ -1,11 +1,11 @@
-"""The sheet of the Learn2Reg ranking."""
+"""The sheet of the Learn2Reg ranking, and the rows in its order."""
 
 import numpy as np
 
 from regbench.leaderboard.board import Board
 from regbench.leaderboard.columns import Column
+from regbench.leaderboard.l2r_scores import METRICS, RANKED, l2r_scores
 from regbench.leaderboard.measured import Table, mean_over
-from regbench.leaderboard.ranking import METRICS, RANKED, l2r_scores
 from regbench.leaderboard.row import Row
 from regbench.leaderboard.sheet import Cell, Head, Sheet, marked, number, sheet
 

@@ -87,11 +87,11 @@ def l2r_scores(
     scores: list[dict[str, float]] = [{} for _ in rows]
     for title in RANKED:
         having = [n for n, row in enumerate(pooled) if title in row]
-        ranked = rank_scores(times_beaten([pooled[n][title] for n in having])) if having else np.array([])
-        for score in scores:
-            score[title] = LOWEST_SCORE
-        for n, value in zip(having, ranked, strict=True):
-            scores[n][title] = float(value)
+        # Who lacks the metric takes part as the most beaten of all, and beats nobody.
+        beaten = np.full(len(rows), len(rows))
+        beaten[having] = times_beaten([pooled[n][title] for n in having])
+        for n, value in enumerate(rank_scores(beaten)):
+            scores[n][title] = float(value) if n in having else LOWEST_SCORE
     for score in scores:
         score["total"] = float(np.exp(np.mean(np.log(list(score.values())))))
     return scores
