@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from regbench.data.atomic import remove_folder
+from regbench.data.atomic import remove_folder, storage_errors
 from regbench.errors import BusyError
 from regbench.results.lock import LOCK, is_locked, locked
 
@@ -65,7 +65,7 @@ def remove_entry(entry: Entry) -> bool:
         remove_folder(entry.path)
         return True
     try:
-        with locked(entry.path, patience_seconds=0.0):
+        with storage_errors(entry.path), locked(entry.path, patience_seconds=0.0):
             remove_folder(entry.path)
     except BusyError:
         return False

@@ -273,6 +273,7 @@ def _make_way(target: Path) -> None:
         return
     if is_locked(target) or any(path.name != LOCK for path in target.iterdir()):
         raise StorageError(
-            f"{target} is in the way: it holds no run that can be read; remove it, or wait for its process."
+            f"{target} is in the way: another process is at work on it, or it holds no run that can be read; wait for "
+            "its process and merge again, or remove it."
         )
     shutil.rmtree(target)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from regbench.errors import StorageError
 from regbench.results.caching import cache_entries, remove_entry
 from regbench.results.lock import locked
 
@@ -54,6 +55,15 @@ def test_what_was_just_used_or_is_locked_stays(cache: Path) -> None:
     with locked(cache / "masks" / "c"):
         assert not remove_entry(entry), "locked since it was looked at"
     assert (cache / "masks" / "c").is_dir()
+
+
+def test_a_lock_that_may_not_be_opened_is_told(cache: Path) -> None:
+    (cache / "masks" / "c" / ".lock").unlink()
+    (cache / "masks" / "c" / ".lock").mkdir()  # root may open everything else
+    age(cache / "masks" / "c", 1)
+    (entry,) = (entry for entry in cache_entries(cache) if entry.path.name == "c")
+    with pytest.raises(StorageError, match=r"masks/c cannot be written"):
+        remove_entry(entry)
 
 
 def test_no_cache_is_an_empty_one(tmp_path: Path) -> None:
