@@ -163,6 +163,8 @@ def rows(registry: Registry, wanted: Wanted) -> list[tuple[Chosen[Method], Chose
     """
     methods = [_method(registry, name, wanted) for name in dict.fromkeys([BASELINE, *wanted.methods])]
     _refuse_unknown_fields(registry, wanted)
+    for method in methods:
+        _recipe(method.instance, wanted)  # a wrong one is refused before phantoms are made
     for name in wanted.masks:
         if name != NO_MASKS:
             registry.load("masks", name)

@@ -117,6 +117,13 @@ def test_spoiled_scans_are_a_wrong_request(run, balls_folder: Path) -> None:
     assert "Traceback" not in result.output
 
 
+def test_a_wrong_recipe_is_refused_before_phantoms_are_made(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("regbench.cli.plans.phantoms_of")
+    result = run("--method", "learner", "--set", "recipe.steps=0")
+    assert result.exit_code == 2, result.output
+    assert "The recipe's steps is above 0" in result.stderr
+
+
 def test_save_fields(run) -> None:
     run("--method", "centroid", "--save-fields")
     assert len(list(Path("runs").glob("balls/centroid/*/fields/*.nii.gz"))) == 3
