@@ -86,15 +86,16 @@ def _course(
 
 def pairs_in_order(board: Board, looks: Sequence[Look], name: str) -> str | None:
     """Each row's pairs from the worst to the best; None without DSC."""
-    rows = [(row, look) for row, look in zip(board.rows, looks, strict=True) if PRIMARY in row.values]
+    rows = [(np.sort(row.per_pair(PRIMARY)), look) for row, look in zip(board.rows, looks, strict=True)
+            if PRIMARY in row.values]  # fmt: skip
+    rows = [(values[np.isfinite(values)], look) for values, look in rows if np.isfinite(values).any()]
     if not rows:
         return None
     made = figure(height_in=2.8)
     axes = made.add_subplot()
-    for row, look in rows:
-        values = np.sort(row.per_pair(PRIMARY)[np.isfinite(row.per_pair(PRIMARY))])
-        share = (np.arange(len(values)) + 1) / max(len(values), 1) * 100
-        axes.step(values, share, where="post", color=look.colour, linestyle=look.dashes, linewidth=1.1)
+    for values, look in rows:
+        share = np.linspace(0, 100, len(values) + 1)
+        axes.step([values[0], *values], share, where="post", color=look.colour, linestyle=look.dashes, linewidth=1.1)
     axes.set_xlabel("mean DSC of a pair [%]", fontsize=7.5)
     axes.set_ylabel("pairs at or below [%]", fontsize=7.5)
     axes.set_ylim(0, 101)

@@ -11,8 +11,9 @@ from regbench.leaderboard.ranks import Ranks
 from regbench.report.drawing import figure, tidy, to_svg
 from regbench.report.looks import Look
 
-_WIDE_IN = 7.2
+_WIDE_IN = 8.6
 _LINE_IN = 0.2
+_NUMBERS = 12
 
 
 def critical_difference(found: Ranks, board: Board, looks: Sequence[Look], name: str) -> str:
@@ -50,10 +51,13 @@ def critical_difference(found: Ranks, board: Board, looks: Sequence[Look], name:
 
 
 def _scale(axes: Axes, count: int) -> None:
+    """Every rank has its tick; of many ranks, the first and every fifth have a number."""
     axes.plot([1, count], [0, 0], color="black", linewidth=1)
     for rank in range(1, count + 1):
-        axes.plot([rank, rank], [0, 0.07], color="black", linewidth=1)
-        axes.text(rank, 0.1, str(rank), fontsize=7.5, ha="center", va="bottom")
+        is_said = count <= _NUMBERS or rank == 1 or rank % 5 == 0
+        axes.plot([rank, rank], [0, 0.07 if is_said else 0.04], color="black", linewidth=1)
+        if is_said:
+            axes.text(rank, 0.1, str(rank), fontsize=7.5, ha="center", va="bottom")
     axes.text(1 - (count - 1) * 0.02, 0.1, "best", fontsize=7.5, ha="right", va="bottom", color="#555555")
 
 
@@ -85,6 +89,6 @@ def intervals(board: Board, looks: Sequence[Look], name: str) -> str | None:
         axes.plot(mean, place, look.marker, color=look.colour, markersize=4.5)
     axes.set_yticks(places, [row.name for row in board.rows], fontsize=6.5)
     axes.set_ylim(-0.7, len(board.rows) - 0.3)
-    axes.set_xlabel("mean DSC [%] with its 95 % interval", fontsize=7.5)
+    axes.set_xlabel("mean DSC [%]", fontsize=7.5)
     tidy(axes, grid="x")
     return to_svg(made, name, "Mean DSC of each row with its 95 % interval, by a bootstrap of the patients.")

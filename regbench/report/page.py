@@ -11,12 +11,12 @@ import regbench
 from regbench.leaderboard import PRIMARY, Board, Ranking, ranks, sheets
 from regbench.leaderboard.caption import failures, headline, particulars, remarks
 from regbench.leaderboard.comparison import p_text
-from regbench.leaderboard.ranks import SIGNIFICANT
 from regbench.leaderboard.sheet import Sheet
+from regbench.leaderboard.statistics import SIGNIFICANT, too_few
 from regbench.report.boxes import boxes
 from regbench.report.curves import pairs_in_order, training
 from regbench.report.differences import critical_difference, intervals
-from regbench.report.looks import Look, looks
+from regbench.report.looks import Look, looks, swatch
 from regbench.report.pictures import Gallery
 from regbench.report.rows import RowView, row_views
 from regbench.report.scatter import against_folding, against_seconds
@@ -120,7 +120,7 @@ def _board(
         headline=headline(board),
         particulars=particulars(board),
         remarks=tuple(remarks(board)),
-        legend=tuple((row.name, _swatch(look)) for row, look in zip(board.rows, drawn, strict=True)),
+        legend=tuple((row.name, swatch(look)) for row, look in zip(board.rows, drawn, strict=True)),
         measured=tuple(found for found in tables if not found.is_published),
         published=tuple(found for found in tables if found.is_published),
         costs=_panels(
@@ -129,7 +129,7 @@ def _board(
         ),
         difference=_difference(board, drawn, f"{key}-cd"),
         spread=_panels(
-            ("Means and their intervals", intervals(board, drawn, f"{key}-mean")),
+            ("Means and their 95 % intervals", intervals(board, drawn, f"{key}-mean")),
             ("From the worst pair to the best", pairs_in_order(board, drawn, f"{key}-pairs")),
         ),
         boxes=_panels(*boxes(board, drawn, f"{key}-box")),
@@ -169,39 +169,10 @@ def _difference(board: Board, drawn: Sequence[Look], name: str) -> Difference | 
         f"signed-rank test, Holm-corrected over all {comparisons} comparisons, at {SIGNIFICANT}. Both tests take the "
         "pairs as independent. Initial and upper bounds take no part."
     )
-    if 2 * 0.5**found.pairs * comparisons > SIGNIFICANT:
-        words += (
-            f" With {found.pairs} pairs and {comparisons} comparisons no p can be below {SIGNIFICANT}: "
-            "too few to tell rows apart."
-        )
+    words = " ".join([words, *too_few(found.pairs, comparisons)])
     return Difference(Markup(critical_difference(found, board, drawn, name)), words)  # noqa: S704 - as above
 
 
 def _p(value: float) -> str:
     text = p_text(value)
     return text.replace("<", "< ") if text.startswith("<") else f"= {text}"
-
-
-_SHAPES = {
-    "o": '<circle cx="14" cy="7" r="3.4"/>',
-    "s": '<rect x="10.8" y="3.8" width="6.4" height="6.4"/>',
-    "D": '<path d="M14 2.6 18.4 7 14 11.4 9.6 7z"/>',
-    "^": '<path d="M14 3 18 10.4H10z"/>',
-    "v": '<path d="M14 11 18 3.6H10z"/>',
-    "P": '<path d="M12.4 3h3.2v2.4h2.4v3.2h-2.4V11h-3.2V8.6H10V5.4h2.4z"/>',
-    "X": '<path d="M10.4 4.4 12 3l2 2 2-2 1.6 1.4L15.6 7l2 2.6L16 11l-2-2-2 2-1.6-1.4 2-2.6z"/>',
-    "<": '<path d="M10 7 17.4 3v8z"/>',
-    ">": '<path d="M18 7 10.6 3v8z"/>',
-    "x": '<path d="M10.5 3.5 17.5 10.5M17.5 3.5 10.5 10.5"/>',
-}
-_DASHES = {"solid": "", "dashed": "5 2.5", "dashdot": "6 2 1.5 2", "dotted": "1.5 2"}
-
-
-def _swatch(look: Look) -> Markup:
-    """A row's line and marker, for the legend."""
-    dashes = f' stroke-dasharray="{_DASHES[look.dashes]}"' if _DASHES[look.dashes] else ""
-    shape = re.sub(r"/>$", f' fill="{look.colour}" stroke="{look.colour}"/>', _SHAPES[look.marker])
-    return Markup(  # noqa: S704 - of constants only
-        '<svg class="swatch" viewBox="0 0 28 14" aria-hidden="true">'
-        f'<path d="M0 7H28" stroke="{look.colour}" stroke-width="1.6" fill="none"{dashes}/>{shape}</svg>'
-    )

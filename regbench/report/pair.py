@@ -6,7 +6,6 @@ from io import BytesIO
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
@@ -18,18 +17,17 @@ from torch import Tensor
 from regbench.api import Percentiles, Volume, Window
 from regbench.registration import OwnScans, Registration
 from regbench.registration.placing import numbers_in
+from regbench.report.panels import FOLDED, GROWTH, LOG2_RANGE
 from regbench.report.slices import Plane
 
 _PANEL_IN, _DPI = 2.1, 150
 _THINNEST = 0.25  # of a panel's width: a thin stack of slices is still seen
 _GRID_LINES, _FIELDS = 30, 8
-_LOG2_RANGE = 1.5
 _CONTOURED = 20
 _MARGIN = 0.1  # of what was registered, shown on either side of it
 _ENDS = {"axial": ("R", "L", "A", "P"), "coronal": ("R", "L", "S", "I"), "sagittal": ("A", "P", "S", "I")}
 # Okabe and Ito's colours, which the colour-blind tell apart.
 _COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#D55E00", "#CC79A7", "#0072B2")
-_SIZES = ListedColormap(colormaps["PuOr_r"](np.linspace(0.12, 0.88, 256)))  # its ends are too dark beside black
 Limits = tuple[float, float]
 
 
@@ -225,10 +223,10 @@ def _grid(axes: Axes, plane: Plane, shown: _Shown) -> None:
 def _jacobian(axes: Axes, plane: Plane, shown: _Shown) -> None:
     determinant = plane.cut(shown.found.determinant.data.numpy())
     size = np.log2(np.where(determinant > 0, determinant, 1))
-    _show(axes, plane, size, _SIZES, -_LOG2_RANGE, _LOG2_RANGE)
+    _show(axes, plane, size, GROWTH, -LOG2_RANGE, LOG2_RANGE)
     folded = np.ma.masked_equal((determinant <= 0).astype(np.float32), 0)
     if folded.count():
-        _show(axes, plane, folded, ListedColormap(["black"]))
+        _show(axes, plane, folded, ListedColormap([FOLDED]))
 
 
 _COLUMNS: Sequence[tuple[str, Callable[[Axes, Plane, _Shown], None]]] = (
@@ -250,7 +248,7 @@ def _sides(axes: Axes, plane: Plane) -> None:
 
 def _key(made: Figure, beside: Shaped[np.ndarray, " rows"]) -> None:
     images = [axes.images[0] for axes in beside]
-    ticks = [-_LOG2_RANGE, -1, 0, 1, _LOG2_RANGE]
+    ticks = [-LOG2_RANGE, -1, 0, 1, LOG2_RANGE]
     bar = made.colorbar(images[0], ax=list(beside), location="right", shrink=0.8, aspect=30)
     bar.set_ticks(ticks, labels=[f"{2**tick:.2g}" for tick in ticks])
     bar.ax.tick_params(labelsize=7)

@@ -17,6 +17,8 @@ from regbench.report.slices import Plane
 _PANEL_IN = 2.2
 _GRID_LINES = 28
 LOG2_RANGE = 1.5
+# The map's own ends are too dark beside black, which is for folds.
+GROWTH = ListedColormap(colormaps["PuOr_r"](np.linspace(0.12, 0.88, 256))).with_extremes(bad="white")
 FOLDED = "#000000"
 # Okabe and Ito's, then Paul Tol's muted ones; neighbours in the list differ in lightness, too.
 _COLOURS = (
@@ -84,7 +86,7 @@ def jacobian_panel(scene: Scene, plane: Plane, name: str) -> str:
     determinant = plane.cut(scene.determinant)
     with np.errstate(divide="ignore", invalid="ignore"):
         size = np.log2(np.where(determinant > 0, determinant, np.nan))
-    _show(axes, plane, size, _growth(), -LOG2_RANGE, LOG2_RANGE)
+    _show(axes, plane, size, GROWTH, -LOG2_RANGE, LOG2_RANGE)
     folded = np.where(determinant <= 0, 1.0, np.nan)
     if np.isfinite(folded).any():
         _show(axes, plane, folded, ListedColormap([FOLDED]), 0.0, 1.0)
@@ -97,16 +99,12 @@ def jacobian_key(name: str) -> str:
     made = figure(2.6, 0.5)
     axes = made.add_subplot()
     ramp = np.linspace(0, 1, 128)[None, :]
-    axes.imshow(ramp, cmap=_growth(), aspect="auto", extent=(-LOG2_RANGE, LOG2_RANGE, 0, 1), interpolation="none")
+    axes.imshow(ramp, cmap=GROWTH, aspect="auto", extent=(-LOG2_RANGE, LOG2_RANGE, 0, 1), interpolation="none")
     ticks = [-LOG2_RANGE, -1, 0, 1, LOG2_RANGE]
     axes.set_yticks([])
     axes.set_xticks(ticks, [f"{2**tick:.2g}" for tick in ticks], fontsize=7)
     axes.tick_params(length=2)
     return to_svg(made, name, "Colours of the Jacobian determinant, from shrinking to growing.")
-
-
-def _growth() -> Colormap:
-    return colormaps["PuOr_r"].with_extremes(bad="white")
 
 
 def _panel(plane: Plane, shape: tuple[int, ...], face: str = "black") -> tuple[Figure, Axes]:

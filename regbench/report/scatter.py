@@ -78,8 +78,9 @@ def _plot(points: Sequence[Point], price: str, name: str, *, logarithmic: bool) 
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_minor_locator(NullLocator())
-    elif max(point.price for point in points) > _FEW_FOLDED:
+    else:
         axes.set_xscale("symlog", linthresh=_FEW_FOLDED)
+        axes.update_datalim([(0, points[0].value), (_FEW_FOLDED, points[0].value)])
     axes.xaxis.set_major_formatter("{x:g}")
     best = front(points)
     if best:

@@ -105,3 +105,13 @@ def test_pictures_are_seen(visit: Any) -> None:
     drawn = page.evaluate("Array.from(document.querySelectorAll('.strip use')).map(use => use.getBBox().width)")
     assert drawn
     assert min(drawn) > 0
+
+
+def test_on_paper_folds_are_open_and_no_heading_stands_alone(visit: Any) -> None:
+    page = visit(1280)
+    facts = page.locator("details dl").first
+    assert not facts.is_visible()
+    page.emulate_media(media="print")
+    assert facts.is_visible()
+    ends = page.evaluate("Array.from(document.querySelectorAll('h3, h4')).map(h => getComputedStyle(h).breakAfter)")
+    assert set(ends) == {"avoid"}

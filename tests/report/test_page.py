@@ -65,7 +65,7 @@ def test_statistics_are_named(text: str) -> None:
     words = words_of(text)
     assert "Friedman's test, χ² =" in words
     assert "Wilcoxon's signed-rank test, Holm-corrected over all 6 comparisons" in words
-    assert "With 6 pairs and 6 comparisons no p can be below 0.05" in words
+    assert "With 6 pairs and 6 tests no p can be below 0.05" in words
     assert "bootstrap of the 4 test patients" in words
 
 

@@ -11,7 +11,7 @@ import torch
 from regbench.api import Field, PairId, Protocol
 from regbench.data import Cohort
 from regbench.leaderboard import Board
-from regbench.report.panels import jacobian_panel, moved_panel
+from regbench.report.panels import FOLDED, GROWTH, jacobian_panel, moved_panel
 from regbench.report.pictures import Gallery, Sources, gallery
 from regbench.report.scene import Scene, scene
 from regbench.report.slices import Plane, median_pair, planes
@@ -112,6 +112,11 @@ def test_folding_is_drawn_in_black(toy_cohort: Cohort) -> None:
     plane = Plane("axial", 2, 10, (3.0, 4.0))
     assert jacobian_panel(still, plane, "x").count("<image") == 1
     assert jacobian_panel(replace(still, determinant=folded), plane, "x").count("<image") == 2
+
+
+def test_nothing_but_folding_is_nearly_black() -> None:
+    assert FOLDED == "#000000"
+    assert GROWTH(np.linspace(0, 1, 101))[:, :3].max(axis=1).min() > 0.4
 
 
 def test_every_row_is_drawn_alike_or_says_why_not(drawn: Gallery, board: Board) -> None:

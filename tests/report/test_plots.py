@@ -1,13 +1,16 @@
 """The plots: what they are drawn from, and that they are sound SVG."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from regbench.leaderboard import Board, ranks
 from regbench.report.boxes import boxes
@@ -155,13 +158,54 @@ def test_folding_near_0_is_told_apart_beside_a_row_that_folds_much(board: Board)
     assert {"0", "0.01", "0.1", "1", "10"} <= set(words(svg))
 
 
-def test_names_begin_or_end_at_their_points(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
-    from regbench.report import scatter
+@pytest.fixture
+def axes_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Axes]:
+    """Draws a plot as far as its axes."""
 
-    made = []
-    monkeypatch.setattr(scatter, "to_svg", lambda figure, *_: made.append(figure) or "")
-    against_seconds(board, looks(board.rows), "a")
-    axes = made[0].axes[0]
+    def draw(plot: Callable[..., object], *given: object) -> Axes:
+        made: list[Figure] = []
+        monkeypatch.setattr(f"{plot.__module__}.to_svg", lambda figure, *_: made.append(figure) or "")
+        plot(*given, "a")
+        made[0].draw_without_rendering()
+        return made[0].axes[0]
+
+    return draw
+
+
+def test_without_any_folding_the_axis_begins_at_0(board: Board, axes_of: Callable[..., Axes]) -> None:
+    rows = [replace(row, values=row.values | {"folding": np.zeros_like(row.values["folding"])}) for row in board.rows]
+    axes = axes_of(against_folding, replace(board, rows=tuple(rows)), looks(rows))
+    low, high = axes.get_xlim()
+    assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [0, 0.01]
+
+
+def test_long_names_cut_nothing_off(board: Board, axes_of: Callable[..., Axes]) -> None:
+    rows = [replace(row, name=f"{row.name}: a method, as released, and refined") for row in board.rows]
+    axes = axes_of(intervals, replace(board, rows=tuple(rows)), looks(rows))
+    label, whole = axes.xaxis.label.get_window_extent(), axes.figure.bbox
+    assert whole.x0 <= label.x0
+    assert label.x1 <= whole.x1
+
+
+def test_the_numbers_of_many_ranks_do_not_meet(board: Board, axes_of: Callable[..., Axes]) -> None:
+    rows = [replace(row, name=f"{row.name} {n}") for n in range(6) for row in board.rows if not row.is_initial]
+    crowded = replace(board, rows=tuple(rows))
+    axes = axes_of(critical_difference, ranks(crowded), crowded, looks(rows))
+    numbers = [text.get_window_extent() for text in axes.texts if text.get_text().isdigit()]
+    assert len(numbers) > 2
+    assert all(left.x1 < right.x0 for left, right in pairwise(numbers))
+
+
+def test_the_share_of_pairs_rises_from_none_to_all(board: Board, axes_of: Callable[..., Axes]) -> None:
+    axes = axes_of(pairs_in_order, board, looks(board.rows))
+    for row, line in zip(board.rows, axes.lines, strict=True):
+        worst = row.per_pair("dsc").min()
+        assert list(zip(*line.get_data(), strict=True))[:2] == [(worst, 0), (worst, pytest.approx(100 / 6))]
+        assert line.get_ydata()[-1] == 100
+
+
+def test_names_begin_or_end_at_their_points(board: Board, axes_of: Callable[..., Axes]) -> None:
+    axes = axes_of(against_seconds, board, looks(board.rows))
     seconds = {row.name: (row.record.cost.seconds_per_pair, row.mean("dsc")) for row in board.rows}
     sides = set()
     for text in axes.texts:
