@@ -13,7 +13,7 @@ from rich.text import Text
 from regbench.api import Preset, Protocol, Task, Trainable
 from regbench.cli.console import out
 from regbench.engine.plan import flat_recipe
-from regbench.registry import Kind, Registry, fields
+from regbench.registry import NOUNS, Kind, Registry, fields
 
 _FACTS = {
     "method": ("masks",),
@@ -92,7 +92,9 @@ def _attributes(docstring: str) -> dict[str, str]:
 def print_facts(found: dict[str, Any]) -> None:
     """Print them for a reader."""
     console, card = out(), found["card"]
-    console.print(Text(card["title"], "bold cyan") + Text(f"  {found['kind']} {found['name']}, {found['from']}", "dim"))
+    console.print(
+        Text(card["title"], "bold cyan") + Text(f"  {NOUNS[found['kind']]} {found['name']}, {found['from']}", "dim")
+    )
     console.print(Text(card["summary"]))
     for head in ("origin", "licence", "trained_on"):
         if card[head]:
