@@ -40,13 +40,17 @@ def cache_entries(cache: Path) -> list[Entry]:
 
     Args:
         cache: the folder, which need not exist.
+
+    Raises:
+        StorageError: where it may not be looked at.
     """
-    found = [
-        _entry(folder)
-        for kind, marks in _MARKS.items()
-        for folder in sorted((cache / kind).glob("[!.]*"))
-        if not folder.is_symlink() and any((folder / mark).exists() for mark in marks)
-    ]
+    with storage_errors(cache):
+        found = [
+            _entry(folder)
+            for kind, marks in _MARKS.items()
+            for folder in sorted((cache / kind).glob("[!.]*"))
+            if not folder.is_symlink() and any((folder / mark).exists() for mark in marks)
+        ]
     return sorted(found, key=lambda entry: -entry.unused_seconds)
 
 

@@ -68,3 +68,8 @@ def test_a_lock_that_may_not_be_opened_is_told(cache: Path) -> None:
 
 def test_no_cache_is_an_empty_one(tmp_path: Path) -> None:
     assert cache_entries(tmp_path / "none") == []
+
+
+def test_a_cache_that_may_not_be_looked_at_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="cannot be written: File name too long"):
+        cache_entries(tmp_path / ("x" * 300))
