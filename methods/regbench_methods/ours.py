@@ -149,8 +149,8 @@ class Ours(Trainable):
             return None
         moving_mask, fixed_mask = _masks(batch)
         labels, spacing = batch.setting.labels, batch.setting.spacing_mm
-        each = zip(fixed_mask[:, 0], moving_mask[:, 0], strict=True)
-        return torch.stack([polyaffine(fixed, moving, labels, spacing_mm=spacing) for fixed, moving in each])
+        each = zip(batch.fixed[:, 0], batch.moving[:, 0], fixed_mask[:, 0], moving_mask[:, 0], strict=True)
+        return torch.stack([polyaffine(a, b, c, d, labels, spacing_mm=spacing) for a, b, c, d in each])
 
     def _prototype(self, found: Registered, batch: Batch) -> Float[Tensor, ""]:
         as_features = partial(pad_to_multiple, multiple=2 ** (LEVELS - 1))

@@ -47,6 +47,22 @@ def lncc(fixed: Float[Tensor, "b c i j k"], moved: Float[Tensor, "b c i j k"], *
     return loss
 
 
+def lncc_map(
+    fixed: Float[Tensor, "b c i j k"], moved: Float[Tensor, "b c i j k"], *, window: int = 9
+) -> Float[Tensor, "b c i j k"]:
+    """The squared local correlation around each voxel, whose mean `lncc` is the negative of; without gradients.
+
+    Args:
+        fixed: (b, c, i, j, k); each channel is compared with its own.
+        moved: of the same shape.
+        window: its side in voxels, odd.
+    """
+    with torch.no_grad():
+        a, b = fixed.flatten(0, 1).double(), moved.flatten(0, 1).double()
+        sums = [box_sum(volumes, window) for volumes in (a, b, a * a, b * b, a * b)]
+        return _statistics(sums, window**3)[0].view_as(fixed).to(fixed.dtype)
+
+
 class _LocalCorrelation(torch.autograd.Function):
     """(fixed (n, i, j, k), moved, window) → scalar; the gradient is made along with the value."""
 

@@ -11,7 +11,7 @@ from monai.losses import LocalNormalizedCrossCorrelationLoss
 from torch import Tensor
 
 from regbench.errors import BadValueError
-from regbench.losses import lncc
+from regbench.losses import lncc, lncc_map
 from regbench.losses.correlation import _at_once, _plane_by_plane
 from regbench.spatial import warp
 
@@ -118,6 +118,17 @@ def test_both_ways_agree(shape: tuple[int, int, int], window: int, differentiate
         torch.testing.assert_close(planes[1], at_once[1], rtol=1e-9, atol=1e-14)
     else:
         assert planes[1] is at_once[1] is None
+
+
+def test_the_loss_is_minus_the_mean_of_the_map(plain_lncc: Callable[..., Tensor]) -> None:
+    fixed, moved = _noise(0, 2, 3, 7, 9, 8), _noise(1, 2, 3, 7, 9, 8)
+    found = lncc_map(fixed, moved, window=5)
+    assert found.shape == fixed.shape
+    assert found.mean().item() == pytest.approx(-lncc(fixed, moved, window=5).item(), abs=1e-12)
+    here = (slice(None), slice(None), slice(1, 6), slice(2, 7), slice(3, 8))
+    window = [image[here] for image in (fixed, moved)]
+    alone = -plain_lncc(*(image[:1, :1] for image in window), window=5) * 125
+    assert lncc_map(*window, window=5)[0, 0].sum().item() == pytest.approx(alone.item(), abs=1e-9)
 
 
 def test_gradients() -> None:

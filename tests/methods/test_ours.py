@@ -104,7 +104,8 @@ def test_training_starts_at_the_identity() -> None:
 
 def test_the_variant_starts_from_the_organs_motions() -> None:
     method, pairs = OursPlus(**SMALL), batch()
-    start = polyaffine(pairs.fixed_mask[0, 0], pairs.moving_mask[0, 0], LABELS, spacing_mm=(2.0, 2.0, 3.0))
+    seen = pairs.fixed, pairs.moving, pairs.fixed_mask, pairs.moving_mask
+    start = polyaffine(*(x[0, 0] for x in seen), LABELS, spacing_mm=(2.0, 2.0, 3.0))
     assert start.abs().max() > 0.5
     torch.testing.assert_close(method.displacement(network(method), pairs)[0], start, atol=1e-2, rtol=0)
 
