@@ -5,23 +5,23 @@ from typing import Annotated
 
 import typer
 
-from regbench.cli.bundle import bundle
-from regbench.cli.check import check
-from regbench.cli.cite import cite
-from regbench.cli.data import data
-from regbench.cli.doctor import doctor
+from regbench.cli.commands.bundle import bundle
+from regbench.cli.commands.check import check
+from regbench.cli.commands.cite import cite
+from regbench.cli.commands.data import data
+from regbench.cli.commands.doctor import doctor
+from regbench.cli.commands.evaluate import evaluate
+from regbench.cli.commands.export import export
+from regbench.cli.commands.leaderboard import leaderboard
+from regbench.cli.commands.list_show import list_plugins, show
+from regbench.cli.commands.masks import masks
+from regbench.cli.commands.merge import merge
+from regbench.cli.commands.new import new
+from regbench.cli.commands.register import register
+from regbench.cli.commands.report import report
+from regbench.cli.commands.run import run
+from regbench.cli.commands.verify import verify
 from regbench.cli.errors import Commands
-from regbench.cli.evaluate import evaluate
-from regbench.cli.export import export
-from regbench.cli.leaderboard import leaderboard
-from regbench.cli.masks import masks
-from regbench.cli.merge import merge
-from regbench.cli.new import new
-from regbench.cli.plugins import list_plugins, show
-from regbench.cli.register import register
-from regbench.cli.report import report
-from regbench.cli.run import run
-from regbench.cli.verify import verify
 
 app = typer.Typer(
     name="regbench",

@@ -10,7 +10,7 @@ import torch
 from regbench.cli.console import err
 from regbench.cli.lookup import find_protocol
 from regbench.cli.progress import shown
-from regbench.cli.registered import FILES, print_summary, write_results
+from regbench.cli.register_files import FILES, print_summary, write_results
 from regbench.cli.settings import read_settings, read_shape
 from regbench.data.atomic import storage_errors
 from regbench.engine import reopen, resolve_device

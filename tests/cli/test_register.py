@@ -12,7 +12,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813 - as everybody calls it
 from typer.testing import Result
 
-from regbench.cli.registered import FILES
+from regbench.cli.register_files import FILES
 from regbench.data import read_field
 
 Call = Callable[..., Result]
@@ -87,7 +87,7 @@ def scans(tmp_path: Path) -> Path:
 def _no_picture(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes longer than all the rest; the first test draws."""
     if "moves_the_blob" not in request.node.name:
-        monkeypatch.setattr("regbench.cli.registered.pair_picture", lambda *_: b"a picture")
+        monkeypatch.setattr("regbench.cli.register_files.pair_picture", lambda *_: b"a picture")
 
 
 @pytest.fixture

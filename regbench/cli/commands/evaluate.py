@@ -40,7 +40,7 @@ def evaluate(
 
     Fields are on the grid of the fixed scan's file, or on the grid that is scored on, in voxels.
     """
-    from regbench.cli.given import GivenOrder, score_given
+    from regbench.cli.evaluating import GivenOrder, score_given
 
     order = GivenOrder(
         task=task,

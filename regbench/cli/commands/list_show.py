@@ -78,7 +78,7 @@ def _print_entries(kind: KindChoice, entries: list[dict[str, Any]]) -> None:
 
 
 def _show(kind: "Kind", name: str, json: bool, files: Any) -> None:
-    from regbench.cli.facts import facts, print_facts
+    from regbench.cli.showing import facts, print_facts
     from regbench.registry import Registry
 
     found = facts(Registry(files or []), kind, name)

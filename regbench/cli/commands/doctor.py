@@ -16,7 +16,7 @@ def doctor(
     from dataclasses import asdict
 
     from regbench.cli.errors import FAILED
-    from regbench.cli.examination import examine, print_findings
+    from regbench.cli.examining import examine, print_findings
 
     findings = examine(runs, plugin or [])
     if json:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from regbench.cli.choices import RankingChoice
-from regbench.cli.leaderboard import PublishedOption, RankingOption, TaskOption, read_boards
+from regbench.cli.commands.leaderboard import PublishedOption, RankingOption, TaskOption, read_boards
 from regbench.cli.options import DEFAULT_RUNS, PluginOption, RunsOption
 
 

@@ -38,7 +38,7 @@ def verify(
     from regbench.cli.errors import FAILED
     from regbench.cli.plans import usable_metrics
     from regbench.cli.progress import shown
-    from regbench.cli.verdicts import as_json, print_verdict
+    from regbench.cli.verifying import as_json, print_verdict
     from regbench.engine import reopen, resolve_device
     from regbench.engine import verify as compare
     from regbench.registry import Registry
