@@ -24,6 +24,7 @@ def test_where_nothing_was_run_the_boards_of_the_release_are_shown(call, run, mo
     result = call("leaderboard")
     assert "Centroid" in result.stdout
     assert "came with regbench" in result.stderr
+    assert "Centroid" in call("leaderboard", "--format", "md").stdout
     assert call("leaderboard", "--json").stdout == "[]\n"
     assert "Centroid" not in call("leaderboard", "--runs", "elsewhere").stdout
 

@@ -20,11 +20,11 @@ def _check(kind: "Kind", name: str, files: "list[Path] | None") -> None:
     from regbench.cli.console import err
     from regbench.cli.errors import FAILED
     from regbench.leaderboard.sheet import counted
-    from regbench.registry import Registry
+    from regbench.registry import NOUNS, Registry
     from regbench.testing import check_plugin
 
     faults = check_plugin(kind, Registry(files or []).load(kind, name))
-    what = f"{'mask source' if kind == 'masks' else kind} '{name}'"
+    what = f"{NOUNS[kind]} '{name}'"
     for fault in faults:
         err().print(f"- {fault}", markup=False, soft_wrap=True)
     if faults:

@@ -47,7 +47,7 @@ def leaderboard(
 
     form: Format | Literal["html"] = "json" if json else format_.value
     made = read_boards(runs, task)
-    if not made and form == "table" and runs == DEFAULT_RUNS:
+    if not made and form in {"table", "md", "latex"} and runs == DEFAULT_RUNS:
         made = _released(task)
     if not made and form == "table":
         typer.echo(f"There are no runs in '{runs}' yet; 'regbench run --task abdomen --method voxelmorph' makes some.")
