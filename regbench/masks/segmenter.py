@@ -1,7 +1,7 @@
 """A segmentation network that is trained here, on the training side's labels only: the source that works everywhere."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 import torch
@@ -12,7 +12,7 @@ from monai.networks.nets import UNet
 from pydantic import Field
 from torch import Tensor, nn
 
-from regbench.api import Card, MaskRequest, MaskSource, Optimisation, Tick, Volume
+from regbench.api import Card, MaskRequest, MaskSource, Optimisation, Tick, Volume, patient_of
 from regbench.engine import Course, fit
 from regbench.errors import DataError
 from regbench.masks.augment import random_variant
@@ -32,6 +32,9 @@ class Segmenter(MaskSource):
         augmentation: how strongly scans are varied; 0: not at all.
         patch: training sees random boxes of at most so many voxels a side.
         batch_size: scans a step.
+        folds: into so many the training patients are divided, and each one's masks come from a network that has not
+            seen it: as wrong as those of test scans, which a method had better get used to. 1: from the one network
+            that makes all masks; each further one takes a training of its own.
     """
 
     card: ClassVar[Card] = Card(
@@ -56,22 +59,38 @@ class Segmenter(MaskSource):
     augmentation: Annotated[float, Field(ge=0, le=3)] = 0.7
     patch: Annotated[int, Field(ge=32)] = 112
     batch_size: Annotated[int, Field(ge=1)] = 2
+    folds: Annotated[int, Field(ge=1)] = 1
 
     def masks(self, request: MaskRequest) -> Mapping[str, Volume]:
         """Train on the labelled training scans, then segment every scan.
 
         Raises:
-            DataError: if the training side has no labels.
+            DataError: if the training side has no labels, or fewer patients than folds.
         """
         if not request.training_labels:
             raise DataError(["The mask source 'segmenter' trains on labels, and the training scans have none."])
-        network = self._train(request).eval()
+        networks = {**dict.fromkeys(request.scans, self._train(request)), **self._held_out(request)}
         numbers = torch.tensor([0, *request.labels], dtype=torch.uint8, device=request.device)
         masks: dict[str, Volume] = {}
         for scan, volume in request.scans.items():
-            masks[scan] = Volume(numbers[segment(network, volume.data)], volume.grid)
+            masks[scan] = Volume(numbers[segment(networks[scan].eval(), volume.data)], volume.grid)
             request.progress.advanced(Tick(done=float(len(masks))))
         return masks
+
+    def _held_out(self, request: MaskRequest) -> dict[str, nn.Module]:
+        """For each training scan, if there is more than one fold, a network that has not seen its patient."""
+        patients = sorted({patient_of(scan) for scan in request.training_labels})
+        if len(patients) < self.folds:
+            asked = f"{len(patients)} training patients for {self.folds} folds"
+            raise DataError([f"The mask source 'segmenter' has {asked}; set masks.folds to fewer."])
+        networks: dict[str, nn.Module] = {}
+        for fold in range(self.folds if self.folds > 1 else 0):
+            held = set(patients[fold :: self.folds])
+            known = {scan: v for scan, v in request.training_labels.items() if patient_of(scan) not in held}
+            workspace = request.workspace / f"without_{fold + 1}_of_{self.folds}"
+            network = self._train(replace(request, training_labels=known, workspace=workspace))
+            networks |= dict.fromkeys((scan for scan in request.training_labels if patient_of(scan) in held), network)
+        return networks
 
     def _train(self, request: MaskRequest) -> nn.Module:
         torch.manual_seed(request.seed)

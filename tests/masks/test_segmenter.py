@@ -85,6 +85,39 @@ def test_test_labels_are_not_needed_and_training_labels_are(request_: MaskReques
         SMALL.masks(replace(request_, training_labels={}))
 
 
+def test_with_folds_no_training_scan_is_segmented_by_a_network_that_has_seen_it(
+    request_: MaskRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that learns nothing but whom it has seen stands in: it marks the scans of its patients."""
+    names = {tuple(volume.data.flatten()[:9].tolist()): name for name, volume in request_.scans.items()}
+
+    class Seen(torch.nn.Module):
+        def __init__(self, patients: set[str]) -> None:
+            super().__init__()
+            self.patients = patients
+
+        def forward(self, scans: torch.Tensor) -> torch.Tensor:
+            seen = names[tuple(scans[0, 0].flatten()[:9].tolist())] in self.patients
+            return torch.stack([torch.full_like(scans[:, 0], float(seen == bool(label))) for label in (0, 1, 0)], 1)
+
+    monkeypatch.setattr(Segmenter, "_train", lambda _, request: Seen(set(request.training_labels)))
+    plain, held_out = (replace(SMALL, folds=folds).masks(request_) for folds in (1, 2))
+    assert [bool(mask.data.any()) for mask in plain.values()] == [True] * 4 + [False]
+    assert [bool(mask.data.any()) for mask in held_out.values()] == [False] * 5
+
+
+def test_folds_keep_their_networks_apart_and_are_no_more_than_the_patients(request_: MaskRequest) -> None:
+    few = replace(SMALL, steps=2, folds=2)
+    masks = few.masks(request_)
+    assert set(masks) == set(request_.scans)
+    assert {path.parent.name for path in request_.workspace.glob("*/weights.safetensors")} == {
+        "without_1_of_2",
+        "without_2_of_2",
+    }
+    with pytest.raises(DataError, match="4 training patients for 5 folds"):
+        replace(SMALL, folds=5).masks(request_)
+
+
 def test_augmentation_moves_scan_and_labels_together() -> None:
     scan, labels = patient(0)
     torch.manual_seed(1)
