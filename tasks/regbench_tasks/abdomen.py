@@ -88,11 +88,11 @@ def _scan(folder: Path, case: str) -> Scan:
 def _listed(path: Path, faults: list[str]) -> set[str] | None:
     """The file names of the training images that the dataset file lists; None where it lists nothing that is usable."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         faults.append(f"{path} is missing; it comes with the scans.")
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         faults.append(f"{path} is no readable JSON file: {error}.")
         return None
     try:

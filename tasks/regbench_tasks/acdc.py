@@ -62,11 +62,12 @@ class Acdc(Task):
 def _frames(path: Path, faults: list[str]) -> dict[str, int]:
     """Phase → number of its frame, from a patient's Info.cfg."""
     try:
-        fields = dict(line.partition(":")[::2] for line in path.read_text(encoding="utf-8").splitlines())
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
+        fields = dict(line.partition(":")[::2] for line in text.splitlines())
     except FileNotFoundError:
         faults.append(f"{path} is missing; it says which frames are end-diastole and end-systole.")
         return {}
-    except (OSError, ValueError) as error:
+    except OSError as error:
         faults.append(f"{path} cannot be read: {error}.")
         return {}
     frames = {phase: fields.get(phase, "").strip() for phase in ("ED", "ES")}
@@ -75,7 +76,10 @@ def _frames(path: Path, faults: list[str]) -> dict[str, int]:
             faults.append(f"{path} has no frame number for {phase} ({number!r}); expected a line like '{phase}: 1'.")
     usable = {phase: int(number) for phase, number in frames.items() if number.isdecimal()}
     if len(usable) == 2 and usable["ED"] == usable["ES"]:
-        faults.append(f"{path} gives frame {usable['ED']} for both ED and ES.")
+        faults.append(
+            f"{path} gives frame {usable['ED']} for both ED and ES; correct the wrong one: the names of the label maps "
+            "hold both numbers."
+        )
     return usable
 
 

@@ -42,6 +42,16 @@ def test_faults_of_the_layout_leave_the_rest_usable(toy: ModuleType, tmp_path: P
     assert set(caught.value.usable) == {"0001", "0002", "0003"}
 
 
+def test_a_dataset_file_as_editors_write_it_and_one_without_end(toy: ModuleType, tmp_path: Path) -> None:
+    folder = toy.write_abdomen(tmp_path, cases=3)
+    path = folder / "AbdomenCTCT_dataset.json"
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert set(Abdomen().scans(folder)) == {"0001", "0002", "0003"}
+    path.write_text("[" * 100_000)
+    with pytest.raises(DataError, match="no readable JSON file"):
+        Abdomen().scans(folder)
+
+
 def test_a_listed_scan_that_is_gone_is_still_looked_for(toy: ModuleType, tmp_path: Path) -> None:
     folder = toy.write_abdomen(tmp_path, cases=3)
     (folder / "imagesTr" / "AbdomenCTCT_0002_0000.nii.gz").unlink()

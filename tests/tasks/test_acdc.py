@@ -38,10 +38,13 @@ def test_the_release_s_own_folders_are_understood(toy: ModuleType, tmp_path: Pat
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
-def test_info_cfg_as_the_release_writes_it(toy: ModuleType, tmp_path: Path, newline: str) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1"])
+def test_info_cfg_as_the_release_and_editors_write_it(
+    toy: ModuleType, tmp_path: Path, newline: str, encoding: str
+) -> None:
     folder = toy.write_acdc(tmp_path, patients=1)
-    lines = ("ED: 1", "ES: 12", "Group: DCM", "Height: 184.0", "NbFrame: 30", "Weight: 95.0", "")
-    (folder / "patient001" / "Info.cfg").write_bytes(newline.join(lines).encode())
+    lines = ("ED: 1", "ES: 12", "Group: DCM", "Hôpital: Dijon", "NbFrame: 30", "Weight: 95.0", "")
+    (folder / "patient001" / "Info.cfg").write_bytes(newline.join(lines).encode(encoding))
     assert Acdc().scans(folder)["patient001/ES"].image.name == "patient001_frame12.nii.gz"
 
 
@@ -51,6 +54,13 @@ def test_faults_of_the_layout_leave_the_rest_usable(toy: ModuleType, tmp_path: P
     with pytest.raises(DataError, match=r"Info.cfg has no frame number for ES \('late'\)") as caught:
         Acdc().scans(folder)
     assert set(caught.value.usable) == {"patient001/ED", "patient002/ED", "patient002/ES"}
+
+
+def test_one_frame_for_both_phases_is_a_fault_with_a_remedy(toy: ModuleType, tmp_path: Path) -> None:
+    folder = toy.write_acdc(tmp_path, patients=1)
+    (folder / "patient001" / "Info.cfg").write_text("ED: 1\nES: 1\n")
+    with pytest.raises(DataError, match=r"frame 1 for both ED and ES; correct the wrong one"):
+        Acdc().scans(folder)
 
 
 @pytest.mark.parametrize("content", ["[1, 2]", "{", '{"train": 3}'])
