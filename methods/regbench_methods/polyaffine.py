@@ -109,7 +109,6 @@ def polyaffine(
     forms = torch.stack([_log_density(organ, width_mm) for organ, _ in known]).flatten(1)
     motions = torch.stack([_velocity(organ, there) for organ, there in known]).flatten(1)
     points, squares = points.float(), squares.float()
-    density = torch.exp(forms.to(squares) @ squares)
 
     def flow(density: Float[Tensor, "organs n"]) -> Float[Tensor, "3 i j k"]:
         velocity = ((motions.T.to(points) @ density).view(3, 4, -1) * points).sum(1)
@@ -118,11 +117,13 @@ def polyaffine(
         velocity /= torch.tensor(spacing_mm).to(velocity)[:, None]
         return integrate(velocity.view(3, *fixed_mask.shape))
 
-    u = flow(density)
     target, plain = fixed[None, None], moving[None, None]
-    gain = lncc_map(target, warp(plain, u[None])) - lncc_map(target, plain)
-    better = density @ gain.flatten() > 0
-    return u if bool(better.all()) else flow(density * better[:, None])
+    with torch.autocast(fixed.device.type, enabled=False):  # exponents in bfloat16 would be off by some units
+        density = torch.exp(forms.to(squares) @ squares)
+        u = flow(density)
+        gain = lncc_map(target, warp(plain, u[None])) - lncc_map(target, plain)
+        better = density @ gain.flatten() > 0
+        return u if bool(better.all()) else flow(density * better[:, None])
 
 
 def _points(grid: Shaped[Tensor, "i j k"], spacing_mm: tuple[float, float, float]) -> Float[Tensor, "4 n"]:

@@ -100,6 +100,13 @@ def test_far_from_all_organs_nothing_moves() -> None:
     assert float(u[:, -1, -1, -1].abs().max()) < 1e-3
 
 
+def test_autocast_changes_nothing() -> None:
+    fixed, moving = ellipsoid((30, 30, 36), (12, 12, 12)), ellipsoid((36, 30, 36), (12, 12, 12))
+    plain = registered(fixed, moving, (1,))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(registered(fixed, moving, (1,)), plain)
+
+
 def test_equal_masks_give_the_identity() -> None:
     fixed, _ = random_masks(5)
     u = registered(fixed, fixed, (1, 2, 3))
