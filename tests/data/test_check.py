@@ -268,7 +268,7 @@ ACDC: dict[str, tuple[Spoil, str]] = {
     ),
     "one frame for both": (
         lambda f: (f / "patient003" / "Info.cfg").write_text("ED: 1\nES: 1\n"),
-        "patient003/Info.cfg gives frame 1 for both ED and ES.",
+        "patient003/Info.cfg gives frame 1 for both ED and ES; correct the wrong one",
     ),
     "a frame that is not there": (
         lambda f: (f / "patient003" / "Info.cfg").write_text("ED: 1\nES: 8\n"),
