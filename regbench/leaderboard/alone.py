@@ -9,6 +9,7 @@ from jaxtyping import Float
 from regbench.leaderboard.board import PRIMARY, Board
 from regbench.leaderboard.columns import SPREAD, UPPER_BOUND
 from regbench.leaderboard.measured import mean_over
+from regbench.leaderboard.naming import differing_settings
 from regbench.leaderboard.sheet import EMPTY, Cell, Sheet, number
 from regbench.results import MasksRecord
 
@@ -84,10 +85,9 @@ def beside(sheet: Sheet, board: Board, *, structures: bool) -> Sheet:
 
 
 def _name(masks: MasksRecord, among: Sequence[MasksRecord]) -> str:
-    settings = ",".join(f"{key}={value}" for key, value in masks.configuration.items())
-    is_alone = sum(other.title == masks.title for other in among) == 1
+    settings = differing_settings(masks.configuration, [o.configuration for o in among if o.title == masks.title])
     mark = f" {UPPER_BOUND}" if masks.saw_test_labels else ""
-    return f"Masks alone: {masks.title}" + ("" if is_alone or not settings else f"[{settings}]") + mark
+    return f"Masks alone: {masks.title}" + (f"[{settings}]" if settings else "") + mark
 
 
 def _values(board: Board, masks: MasksRecord) -> Float[np.ndarray, "pairs labels"]:

@@ -2,12 +2,13 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from regbench.leaderboard.row import BASELINE, BASELINE_TITLE
 from regbench.results import RunRecord
 
 _SMALL_WORDS = {"and", "of", "the", "in"}
+_MISSING = object()
 
 
 def display_name(record: RunRecord) -> str:
@@ -28,32 +29,50 @@ def distinct_names(records: Sequence[RunRecord]) -> list[str]:
 
 
 def _with_differences(name: str, record: RunRecord, namesakes: Sequence[RunRecord]) -> str:
-    differing = [tell for tell in _TELLS if len({tell(r) for r in namesakes}) > 1]
-    said = [word for tell in differing if (word := tell(record))]
+    differing = [tell for tell in _TELLS if len({tell(r, namesakes) for r in namesakes}) > 1]
+    said = [word for tell in differing if (word := tell(record, namesakes))]
     return f"{name} ({', '.join(said)})" if said else name
 
 
-def _masks(record: RunRecord) -> str:
-    if record.masks is None:
+def differing_settings(settings: Mapping[str, object], among: Sequence[Mapping[str, object]]) -> str:
+    """The settings that not all of several configurations share.
+
+    >>> differing_settings({"steps": 450, "folds": 2}, [{"steps": 450}, {"steps": 450, "folds": 2}])
+    'folds=2'
+    """
+    return ",".join(
+        f"{key}={value}" for key, value in settings.items() if any(o.get(key, _MISSING) != value for o in among)
+    )
+
+
+def _method(record: RunRecord, namesakes: Sequence[RunRecord]) -> str:
+    return differing_settings(record.method.configuration, [r.method.configuration for r in namesakes])
+
+
+def _masks(record: RunRecord, namesakes: Sequence[RunRecord]) -> str:
+    masks = record.masks
+    if masks is None:
         return "no masks"
-    settings = ",".join(f"{key}={value}" for key, value in record.masks.configuration.items())
-    return f"masks: {record.masks.name}" + (f"[{settings}]" if settings else "")
+    others = [r.masks.configuration for r in namesakes if r.masks and r.masks.name == masks.name]
+    settings = differing_settings(masks.configuration, others)
+    return f"masks: {masks.name}" + (f"[{settings}]" if settings else "")
 
 
-def _training(record: RunRecord) -> str:
+def _training(record: RunRecord, _: Sequence[RunRecord]) -> str:
     training = record.training
     if training is None:
         return ""
     return f"{training.budget_seconds:g} s" if training.budget_seconds else f"{training.steps} steps"
 
 
-_TELLS: tuple[Callable[[RunRecord], str], ...] = (
-    lambda record: record.preset if record.training else "",
+_TELLS: tuple[Callable[[RunRecord, Sequence[RunRecord]], str], ...] = (
+    lambda record, _: record.preset if record.training else "",
     _training,
-    lambda record: f"refined by {record.refine} steps" if record.refine else "",
+    lambda record, _: f"refined by {record.refine} steps" if record.refine else "",
     _masks,
-    lambda record: f"{record.method.distribution} {record.method.version}",
-    lambda record: (
+    _method,
+    lambda record, _: f"{record.method.distribution} {record.method.version}",
+    lambda record, _: (
         ",".join(f"{key}={value}" for key, value in record.training.recipe.items()) if record.training else ""
     ),
 )

@@ -9,10 +9,12 @@ from regbench.leaderboard.columns import dice30
 from regbench.results import DataRecord, MasksRecord
 
 
-def masks(name: str = "segmenter", used: str = "training and test", *, labels: bool = False) -> MasksRecord:
+def masks(
+    name: str = "segmenter", used: str = "training and test", *, labels: bool = False, configuration: object = None
+) -> MasksRecord:
     return MasksRecord(
-        name=name, title=name, distribution="regbench", version="1", configuration={}, saw_test_images=labels,
-        saw_test_labels=labels, used=used,
+        name=name, title=name, distribution="regbench", version="1", configuration=configuration or {},
+        saw_test_images=labels, saw_test_labels=labels, used=used,
     )  # fmt: skip
 
 
@@ -78,6 +80,23 @@ def test_names_carry_titles_settings_and_masks(make_run) -> None:
         "VoxelMorph[steps=7] + truth",
         "Ours (masks: truth)",
         "Ours (masks: segmenter)",
+    }
+
+
+def test_namesakes_tell_the_settings_that_they_do_not_share(make_run) -> None:
+    few, folds = ({"steps": 9, **more} for more in ({}, {"folds": 2}))
+    runs = [
+        make_run("ours", {"dsc": dice(21)}, title="Ours", masks=masks("segmenter", configuration=few)),
+        make_run("ours", {"dsc": dice(22)}, title="Ours", masks=masks("segmenter", configuration=folds)),
+        make_run("vm", {"dsc": dice(23)}, title="VoxelMorph", configuration={"width": 8}),
+        make_run("vm", {"dsc": dice(24)}, title="VoxelMorph", configuration={"width": 8, "depth": 4}),
+    ]
+    [board] = boards(runs)
+    assert {row.name for row in board.rows} == {
+        "Ours (masks: segmenter)",
+        "Ours (masks: segmenter[folds=2])",
+        "VoxelMorph",
+        "VoxelMorph (depth=4)",
     }
 
 
