@@ -125,6 +125,11 @@ class Protocol(_Frozen):
     label_warp: Literal["nearest"] = "nearest"
     notes: tuple[str, ...] = ()
 
+    @property
+    def patients(self) -> frozenset[str]:
+        """Of both sides."""
+        return frozenset(patient_of(scan) for scan in (*self.train, *self.test))
+
     @model_validator(mode="after")
     def _nothing_leaks(self) -> "Protocol":
         shared = {patient_of(s) for s in self.train} & {patient_of(s) for s in self.test}

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from regbench.api import Metric, Preset
 from regbench.cli.console import err, out
-from regbench.cli.plans import Wanted, stage, usable_metrics
-from regbench.cli.progress import clock, shown, shown_phase
+from regbench.cli.plans import Wanted, usable_metrics
+from regbench.cli.preparing import staged
+from regbench.cli.progress import clock, shown
 from regbench.cli.settings import read_settings
 from regbench.engine import Plan, resolve_device
 from regbench.engine.given import evaluate_fields, given
@@ -79,8 +80,7 @@ def _plan(order: GivenOrder, registry: Registry, metrics: Mapping[str, Metric]) 
         preset=order.preset,
         settings=settings,
     )
-    with shown_phase("prepare", None, "scan"):  # phantoms are made where there are none yet
-        here = stage(registry, order.task, wanted)
+    here = staged(registry, order.task, wanted)
     return Plan(
         task_name=here.name,
         task=here.task,

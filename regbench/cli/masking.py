@@ -9,10 +9,11 @@ import pandas as pd
 
 from regbench.api import MaskSource
 from regbench.cli.console import out
-from regbench.cli.plans import Stage, Wanted, stage
-from regbench.cli.progress import shown, shown_phase
+from regbench.cli.plans import Stage, Wanted
+from regbench.cli.preparing import preparing, staged
+from regbench.cli.progress import shown
 from regbench.data import Cohort, load_cohort
-from regbench.engine import Chosen, Tick, add_masks
+from regbench.engine import Chosen, add_masks
 from regbench.errors import BadValueError, StorageError
 from regbench.leaderboard.naming import abbreviations
 from regbench.leaderboard.sheet import Cell, Head, Sheet, counted, number
@@ -65,21 +66,13 @@ def masked(wanted: Wanted, files: Sequence[Path]) -> Masked:
         raise BadValueError(f"Nothing here has a setting '{other}'; fields of the source are set as masks.NAME=VALUE.")
     kind: type[MaskSource] = registry.load("masks", name)
     source = Chosen(registry.plugin("masks", name), configure(kind, wanted.settings.masks))
-    with shown_phase("prepare", None, "scan"):  # phantoms are made where there are none yet
-        here = stage(registry, task, wanted)
+    here = staged(registry, task, wanted)
     return Masked(here, source, add_masks(_cohort(here, wanted), source, shown(), modality=here.task.modality))
 
 
 def _cohort(here: Stage, wanted: Wanted) -> Cohort:
-    protocol = here.protocol
-    with shown_phase("prepare", float(len(protocol.train) + len(protocol.test)), "scan") as progress:
-        return load_cohort(
-            here.task,
-            here.folder,
-            protocol,
-            device=wanted.device,
-            done=lambda done, _: progress.advanced(Tick(done=float(done))),
-        )
+    with preparing(here.protocol) as done:
+        return load_cohort(here.task, here.folder, here.protocol, device=wanted.device, done=done)
 
 
 def write_to(made: Masked, folder: Path) -> None:

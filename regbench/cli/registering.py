@@ -9,7 +9,7 @@ import torch
 
 from regbench.cli.console import err
 from regbench.cli.lookup import find_protocol
-from regbench.cli.progress import shown
+from regbench.cli.progress import shown, shown_phase
 from regbench.cli.register_files import FILES, print_summary, write_results
 from regbench.cli.settings import read_settings, read_shape
 from regbench.data.atomic import storage_errors
@@ -73,12 +73,8 @@ def register_pair(order: OwnOrder) -> None:
         err().print(f"{registrar.name} does not look at masks; those that were given are not used.", style="yellow")
     presented = present(registrar.shown(scans), registrar.preparation, device)
     presented = _with_masks(order, registry, found, registrar, presented)
-    progress = shown()
-    progress.started("evaluate", None, "pair")
-    try:
+    with shown_phase("evaluate", None, "pair"):
         registration = register_own(scans, presented, registrar.registering(order.refine))
-    finally:
-        progress.done()
     steps = registrar.refine if order.refine is None else order.refine
     write_results(order.out, (order.fixed, order.moving, order.labels[1]), scans, registration, registrar, steps)
     print_summary(order.out, registration, registrar, steps)

@@ -24,10 +24,11 @@ from regbench.cli.plans import (
     stage,
     usable_metrics,
 )
-from regbench.cli.progress import clock, shown, shown_phase
+from regbench.cli.preparing import preparing, staged
+from regbench.cli.progress import clock, shown
 from regbench.cli.settings import read_budget, read_folders, read_settings
 from regbench.data import prepare
-from regbench.engine import Plan, Progress, Silent, Tick
+from regbench.engine import Plan, Progress, Silent
 from regbench.engine import run as run_plan
 from regbench.engine.devices import cores, resolve_device
 from regbench.engine.records import now
@@ -102,8 +103,7 @@ def carry_out(order: Order) -> int:
     try:
         for name in wanted.tasks:
             try:
-                with shown_phase("prepare", None, "scan"):  # phantoms are made where there are none yet
-                    here = stage(registry, name, wanted)
+                here = staged(registry, name, wanted)
                 todo = plans(registry, here, wanted, metrics)
                 _announce_stage(here)
                 _prepare(here)
@@ -166,9 +166,8 @@ def _announce_stage(here: Stage) -> None:
 
 def _prepare(here: Stage) -> None:
     """Check and preprocess the scans, so that all their faults are told once, and before anything is run."""
-    scans = len(here.protocol.train) + len(here.protocol.test)
-    with shown_phase("prepare", float(scans), "scan") as progress:
-        prepare(here.task, here.folder, here.protocol, done=lambda done, _: progress.advanced(Tick(done=float(done))))
+    with preparing(here.protocol) as done:
+        prepare(here.task, here.folder, here.protocol, done=done)
 
 
 def _jobs(order: Order, wanted: Wanted, todo: Sequence[Plan]) -> int:

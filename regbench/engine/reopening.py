@@ -177,9 +177,8 @@ def reopen(
 
 def phantoms_of(task_name: str, task: Task, protocol: Protocol, cache: Path | None = None) -> Path:
     """The folder of the phantoms that a protocol is run on, which are made where there are none yet."""
-    patients = {scan.partition("/")[0] for scan in (*protocol.train, *protocol.test)}
-    shape = protocol.grid.shape
-    return phantom_folder(task_name, task, shape=shape, cases=len(patients), seed=_PHANTOM_SEED, cache=cache)
+    shape, cases = protocol.grid.shape, len(protocol.patients)
+    return phantom_folder(task_name, task, shape=shape, cases=cases, seed=_PHANTOM_SEED, cache=cache)
 
 
 def _scans(task: Task, record: RunRecord, data: Path | None, cache: Path | None) -> Path:

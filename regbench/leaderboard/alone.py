@@ -9,7 +9,7 @@ from jaxtyping import Float
 from regbench.leaderboard.board import PRIMARY, Board
 from regbench.leaderboard.columns import SPREAD, UPPER_BOUND
 from regbench.leaderboard.measured import mean_over
-from regbench.leaderboard.naming import differing_settings
+from regbench.leaderboard.naming import specified
 from regbench.leaderboard.sheet import EMPTY, Cell, Sheet, number
 from regbench.results import MasksRecord
 
@@ -85,9 +85,9 @@ def beside(sheet: Sheet, board: Board, *, structures: bool) -> Sheet:
 
 
 def _name(masks: MasksRecord, among: Sequence[MasksRecord]) -> str:
-    settings = differing_settings(masks.configuration, [o.configuration for o in among if o.title == masks.title])
+    namesakes = [other.configuration for other in among if other.title == masks.title]
     mark = f" {UPPER_BOUND}" if masks.saw_test_labels else ""
-    return f"Masks alone: {masks.title}" + (f"[{settings}]" if settings else "") + mark
+    return f"Masks alone: {specified(masks.title, masks.configuration, namesakes)}{mark}"
 
 
 def _values(board: Board, masks: MasksRecord) -> Float[np.ndarray, "pairs labels"]:

@@ -45,6 +45,12 @@ def differing_settings(settings: Mapping[str, object], among: Sequence[Mapping[s
     )
 
 
+def specified(name: str, settings: Mapping[str, object], among: Sequence[Mapping[str, object]]) -> str:
+    """A name, with its settings in brackets if not all of several configurations share them."""
+    said = differing_settings(settings, among)
+    return f"{name}[{said}]" if said else name
+
+
 def _method(record: RunRecord, namesakes: Sequence[RunRecord]) -> str:
     return differing_settings(record.method.configuration, [r.method.configuration for r in namesakes])
 
@@ -54,8 +60,7 @@ def _masks(record: RunRecord, namesakes: Sequence[RunRecord]) -> str:
     if masks is None:
         return "no masks"
     others = [r.masks.configuration for r in namesakes if r.masks and r.masks.name == masks.name]
-    settings = differing_settings(masks.configuration, others)
-    return f"masks: {masks.name}" + (f"[{settings}]" if settings else "")
+    return f"masks: {specified(masks.name, masks.configuration, others)}"
 
 
 def _training(record: RunRecord, _: Sequence[RunRecord]) -> str:

@@ -58,9 +58,8 @@ def lncc_map(
         window: its side in voxels, odd.
     """
     with torch.no_grad():
-        a, b = fixed.flatten(0, 1).double(), moved.flatten(0, 1).double()
-        sums = [box_sum(volumes, window) for volumes in (a, b, a * a, b * b, a * b)]
-        return _statistics(sums, window**3)[0].view_as(fixed).to(fixed.dtype)
+        correlation, *_ = _around_each(fixed.flatten(0, 1).double(), moved.flatten(0, 1).double(), window)
+        return correlation.view_as(fixed).to(fixed.dtype)
 
 
 class _LocalCorrelation(torch.autograd.Function):
@@ -85,13 +84,17 @@ class _LocalCorrelation(torch.autograd.Function):
 def _at_once(fixed: Tensor, moved: Tensor, window: int, differentiate: bool) -> tuple[Tensor, Tensor | None]:
     """The summed squared correlation, and the gradient of the loss for `moved`."""
     a, b = fixed.double(), moved.double()
-    sums = [box_sum(volumes, window) for volumes in (a, b, a * a, b * b, a * b)]
-    correlation, *factors = _statistics(sums, window**3)
+    correlation, *factors = _around_each(a, b, window)
     if not differentiate:
         return correlation.sum(), None
     for_fixed, for_moved, constant = (box_sum(factor, window) for factor in factors)
     gradient = (constant / window**3).addcmul_(a, for_fixed).addcmul_(b, for_moved, value=-1)
     return correlation.sum(), gradient.mul_(-2 / moved.numel()).to(moved.dtype)
+
+
+def _around_each(a: Tensor, b: Tensor, window: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What `_statistics` gives, of the window around each voxel."""
+    return _statistics([box_sum(volumes, window) for volumes in (a, b, a * a, b * b, a * b)], window**3)
 
 
 def _plane_by_plane(fixed: Tensor, moved: Tensor, window: int, differentiate: bool) -> tuple[Tensor, Tensor | None]:

@@ -197,11 +197,11 @@ def _known_labels(
     """The masks with the labels that a method knows, and which others became background."""
     known, notes = dict(masks), []
     for name, mask in masks.items():
-        found = set() if mask is None else set(numbers_in(mask))
-        strange = sorted(found - set(labels))
+        found = [] if mask is None else numbers_in(mask)
+        strange = [number for number in found if number not in labels]
         if mask is None or not strange:
             continue
-        if strange == sorted(found):
+        if strange == found:
             raise DataError([f"The {name} mask holds the labels {strange}; the method knows {list(labels)} only."])
         data = torch.where(torch.isin(mask.data, torch.tensor(strange)), 0, mask.data)
         known[name] = Volume(data.to(mask.data.dtype), mask.grid)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from regbench.api import Protocol, Shape, Task, patient_of
+from regbench.api import Protocol, Shape, Task
 from regbench.data import check, read_volume
 from regbench.errors import DataError
 from regbench.testing.faults import card_faults, gather, instance_of
@@ -76,10 +76,9 @@ def _empty_folder(task: Task) -> Iterator[str]:
 def _phantoms(task: Task) -> Iterator[str]:
     protocol = task.protocols()[_PHANTOM]
     shape = _small(protocol.quick_shape)
-    cases = len({patient_of(scan) for scan in (*protocol.train, *protocol.test)})
     with tempfile.TemporaryDirectory() as root:
         one, same, other = (Path(root) / name for name in ("one", "same", "other"))
-        task.phantom(one, cases=cases, seed=0, shape=shape)
+        task.phantom(one, cases=len(protocol.patients), seed=0, shape=shape)
         task.phantom(same, cases=1, seed=0, shape=shape)
         task.phantom(other, cases=1, seed=1, shape=shape)
         yield from _byte_faults(one, same, other)

@@ -68,7 +68,6 @@ def write_phantom(
     plugin: PluginOption = None,
 ) -> None:
     """Write a phantom cohort in the task's official layout."""
-    from regbench.api import patient_of
     from regbench.cli.lookup import find_protocol, find_task
     from regbench.cli.settings import read_shape
     from regbench.data import replacing_folder
@@ -79,7 +78,7 @@ def write_phantom(
         raise StorageError(f"{out} exists and is not empty; name a new folder.")
     protocol = find_protocol(task, found, "phantom")
     shape = read_shape(grid) if grid else protocol.quick_shape
-    count = cases or len({patient_of(scan) for scan in (*protocol.train, *protocol.test)})
+    count = cases or len(protocol.patients)
     with replacing_folder(out) as temporary:
         found.phantom(temporary, cases=count, seed=seed, shape=shape)
     typer.echo(f"{count} synthetic patients are in {out}.")
