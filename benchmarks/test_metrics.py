@@ -16,7 +16,7 @@ from torch import Tensor
 
 from benchmarks.ratio import peak_bytes, ratio
 from regbench.metrics import dsc, hd95, sdlogj
-from regbench.metrics.surface_area import surface_areas
+from regbench.metrics.surfaces.area import surface_areas
 from regbench.spatial import warp_labels
 
 pytestmark = pytest.mark.usefixtures("one_thread")

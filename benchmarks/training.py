@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from regbench.api import Batch, Pair, Trainable
-from regbench.engine.terms import gradient_norm, weighted_sum
+from regbench.engine.training.terms import gradient_norm, weighted_sum
 
 
 class Training:

@@ -23,6 +23,15 @@ ROOMS = [
     "testing",
     "cli",
 ]
+FOLDERS = {
+    "cli": ["commands"],
+    "data": ["files", "checks", "cohorts"],
+    "engine": ["evaluation", "records", "training", "proof"],
+    "leaderboard": ["statistics", "views", "formats"],
+    "metrics": ["surfaces"],
+    "report": ["plots", "pictures"],
+}
+"""Those within a room, from the lowest up."""
 PLUGIN_PACKAGES = {
     "regbench_baselines": {"api", "errors", "losses", "spatial"},
     "regbench_methods": {"api", "errors", "losses", "spatial"},
@@ -66,6 +75,21 @@ def test_imports_point_downwards(package: str, path: Path) -> None:
     assert used <= allowed, f"{path.relative_to(ROOT)} imports {sorted(used - allowed)}"
 
 
+def folder_of(module: str) -> tuple[str, str] | None:
+    _, room, folder, *_ = [*module.split("."), "", ""]
+    return (room, folder) if room_of(module) and folder in FOLDERS.get(room, []) else None
+
+
+@pytest.mark.parametrize(
+    "path", sorted(SOURCES["regbench"].glob("*/*/*.py")), ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_imports_within_a_room_point_downwards_too(path: Path) -> None:
+    room, own, _ = path.relative_to(SOURCES["regbench"]).parts
+    above = FOLDERS[room][FOLDERS[room].index(own) + 1 :]
+    used = {folder_of(module) for module in imported_modules(path)}
+    assert not used & {(room, folder) for folder in above}
+
+
 @pytest.mark.parametrize(("package", "path"), FILES)
 def test_the_harness_knows_no_plugin_package(package: str, path: Path) -> None:
     plugins = {module.split(".")[0] for module in imported_modules(path)} & PLUGIN_PACKAGES.keys()
@@ -87,3 +111,8 @@ def test_sizes(package: str, path: Path) -> None:
 def test_every_room_is_listed() -> None:
     rooms = {p.name.removesuffix(".py") for p in SOURCES["regbench"].iterdir() if p.suffix == ".py" or p.is_dir()}
     assert rooms - {"__init__", "__pycache__", "py.typed"} == set(ROOMS)
+
+
+def test_every_folder_of_a_room_is_listed() -> None:
+    found = {(path.parts[-3], path.parts[-2]) for path in SOURCES["regbench"].glob("*/*/__init__.py")}
+    assert found == {(room, folder) for room, folders in FOLDERS.items() for folder in folders}

@@ -12,7 +12,7 @@ from regbench.cli.preparing import staged
 from regbench.cli.progress import clock, shown
 from regbench.cli.settings import read_settings
 from regbench.engine import Plan, resolve_device
-from regbench.engine.given import evaluate_fields, given
+from regbench.engine.proof.given import evaluate_fields, given
 from regbench.errors import BadValueError
 from regbench.leaderboard import boards, measured, renderable
 from regbench.leaderboard.board import board_key

@@ -15,9 +15,9 @@ from regbench.cli.progress import shown
 from regbench.data import Cohort, load_cohort
 from regbench.engine import Chosen, add_masks
 from regbench.errors import BadValueError, StorageError
+from regbench.leaderboard.formats.terminal import SheetView
 from regbench.leaderboard.naming import abbreviations
-from regbench.leaderboard.sheet import Cell, Head, Sheet, counted, number
-from regbench.leaderboard.terminal import SheetView
+from regbench.leaderboard.views.sheet import Cell, Head, Sheet, counted, number
 from regbench.masks.writing import write_masks
 from regbench.registry import Registry, configuration, configure
 

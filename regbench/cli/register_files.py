@@ -12,9 +12,9 @@ from rich.table import Table
 import regbench
 from regbench.cli.console import out
 from regbench.data import write_bytes, write_field, write_itk_field, write_text
-from regbench.data.nifti import read_stored
+from regbench.data.files.nifti import read_stored
 from regbench.registration import OwnScans, Registrar, Registration, label_type, write_like
-from regbench.report.pair import pair_picture
+from regbench.report.pictures.pair import pair_picture
 
 MOVED, MOVED_LABELS, JACOBIAN = "moved.nii.gz", "moved_labels.nii.gz", "jacobian.nii.gz"
 FIELD, VOXEL_FIELD = "displacement.nii.gz", "displacement_voxels.nii.gz"

@@ -12,9 +12,9 @@ from regbench.cli.lookup import find_protocol
 from regbench.cli.progress import shown, shown_phase
 from regbench.cli.register_files import FILES, print_summary, write_results
 from regbench.cli.settings import read_settings, read_shape
-from regbench.data.atomic import storage_errors
+from regbench.data.files.atomic import storage_errors
 from regbench.engine import reopen, resolve_device
-from regbench.engine.reopening import differences
+from regbench.engine.proof.reopening import differences
 from regbench.errors import BadValueError, StorageError, UnknownNameError
 from regbench.registration import (
     OwnScans,

@@ -31,7 +31,7 @@ from regbench.data import prepare
 from regbench.engine import Plan, Progress, Silent
 from regbench.engine import run as run_plan
 from regbench.engine.devices import cores, resolve_device
-from regbench.engine.records import now
+from regbench.engine.records.record import now
 from regbench.errors import BadValueError, RequestError, RunError
 from regbench.leaderboard import boards, measured, renderable
 from regbench.leaderboard.board import board_key

@@ -7,18 +7,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from regbench.data.atomic import remove_folder, replacing_file, replacing_folder, write_bytes, write_text
-    from regbench.data.checking import check, fitting_protocol, found_scans
-    from regbench.data.cohort import Cohort, Points
-    from regbench.data.fields import read_field, write_field
-    from regbench.data.fingerprints import fingerprint
-    from regbench.data.folders import cache_folder
-    from regbench.data.itk import write_itk_field
-    from regbench.data.landmarks import read_landmarks
-    from regbench.data.loading import load_cohort, prepare
-    from regbench.data.nifti import read_volume, write_volume
-    from regbench.data.phantoms import phantom_folder
-    from regbench.data.protocols import read_protocols
+    from regbench.data.checks.check import check, fitting_protocol, found_scans
+    from regbench.data.cohorts.cohort import Cohort, Points
+    from regbench.data.cohorts.fingerprints import fingerprint
+    from regbench.data.cohorts.loading import load_cohort, prepare
+    from regbench.data.cohorts.phantoms import phantom_folder
+    from regbench.data.cohorts.protocols import read_protocols
+    from regbench.data.files.atomic import remove_folder, replacing_file, replacing_folder, write_bytes, write_text
+    from regbench.data.files.fields import read_field, write_field
+    from regbench.data.files.folders import cache_folder
+    from regbench.data.files.itk import write_itk_field
+    from regbench.data.files.landmarks import read_landmarks
+    from regbench.data.files.nifti import read_volume, write_volume
 
 __all__ = [
     "Cohort",
@@ -46,28 +46,28 @@ __all__ = [
 ]
 
 _HOME = {
-    "Cohort": "cohort",
-    "Points": "cohort",
-    "cache_folder": "folders",
-    "check": "checking",
-    "fingerprint": "fingerprints",
-    "fitting_protocol": "checking",
-    "found_scans": "checking",
-    "load_cohort": "loading",
-    "phantom_folder": "phantoms",
-    "prepare": "loading",
-    "read_field": "fields",
-    "read_landmarks": "landmarks",
-    "read_protocols": "protocols",
-    "read_volume": "nifti",
-    "remove_folder": "atomic",
-    "replacing_file": "atomic",
-    "replacing_folder": "atomic",
-    "write_bytes": "atomic",
-    "write_field": "fields",
-    "write_itk_field": "itk",
-    "write_text": "atomic",
-    "write_volume": "nifti",
+    "Cohort": "cohorts.cohort",
+    "Points": "cohorts.cohort",
+    "cache_folder": "files.folders",
+    "check": "checks.check",
+    "fingerprint": "cohorts.fingerprints",
+    "fitting_protocol": "checks.check",
+    "found_scans": "checks.check",
+    "load_cohort": "cohorts.loading",
+    "phantom_folder": "cohorts.phantoms",
+    "prepare": "cohorts.loading",
+    "read_field": "files.fields",
+    "read_landmarks": "files.landmarks",
+    "read_protocols": "cohorts.protocols",
+    "read_volume": "files.nifti",
+    "remove_folder": "files.atomic",
+    "replacing_file": "files.atomic",
+    "replacing_folder": "files.atomic",
+    "write_bytes": "files.atomic",
+    "write_field": "files.fields",
+    "write_itk_field": "files.itk",
+    "write_text": "files.atomic",
+    "write_volume": "files.nifti",
 }
 
 if not TYPE_CHECKING:

@@ -20,11 +20,11 @@ import torch
 from scipy.ndimage import zoom
 
 from regbench.api import Field, Grid, PairId
-from regbench.data.cohort import Cohort
-from regbench.data.fields import write_field
-from regbench.data.nifti import read_stored
-from regbench.data.orientation import Array, turn_affine, turn_array, turn_of, turn_vectors
-from regbench.data.parallel import every
+from regbench.data.cohorts.cohort import Cohort
+from regbench.data.files.fields import write_field
+from regbench.data.files.nifti import read_stored
+from regbench.data.files.orientation import Array, turn_affine, turn_array, turn_of, turn_vectors
+from regbench.data.files.parallel import every
 from regbench.errors import DataError
 from regbench.spatial import resample_displacement
 

@@ -1,20 +1,20 @@
 """Train, evaluate, checkpoint and resume."""
 
-from regbench.engine.checkpoint import Best, State, load_weights
-from regbench.engine.course import Course
 from regbench.engine.devices import machine, resolve_device, usual_precision
-from regbench.engine.evaluation import case_of, evaluate
-from regbench.engine.identity import data_fingerprint, run_id
-from regbench.engine.loop import fit
+from regbench.engine.evaluation.evaluate import case_of, evaluate
+from regbench.engine.evaluation.refinement import refine, refining
+from regbench.engine.evaluation.scoring import score_fields
 from regbench.engine.masks import add_masks
 from regbench.engine.plan import Chosen, Plan
 from regbench.engine.progress import Phase, Progress, Silent, Tick
-from regbench.engine.refinement import refine, refining
-from regbench.engine.reopening import Reopened, reopen
+from regbench.engine.proof.reopening import Reopened, reopen
+from regbench.engine.proof.verification import Verdict, verify
+from regbench.engine.records.run_id import data_fingerprint, run_id
 from regbench.engine.running import run
-from regbench.engine.scoring import score_fields
-from regbench.engine.training import new_network
-from regbench.engine.verification import Verdict, verify
+from regbench.engine.training.checkpoint import Best, State, load_weights
+from regbench.engine.training.course import Course
+from regbench.engine.training.loop import fit
+from regbench.engine.training.train import new_network
 
 __all__ = [
     "Best",

@@ -10,12 +10,12 @@ from safetensors import SafetensorError
 
 from regbench.api import MaskRequest, MaskSource, Volume
 from regbench.data import Cohort, cache_folder
-from regbench.data.atomic import storage_errors, write_bytes
-from regbench.data.folders import note_use
-from regbench.data.preprocess import VERSION
-from regbench.engine.identity import digest, plugin_identity
+from regbench.data.cohorts.preprocess import VERSION
+from regbench.data.files.atomic import storage_errors, write_bytes
+from regbench.data.files.folders import note_use
 from regbench.engine.plan import Chosen
 from regbench.engine.progress import Progress, Silent
+from regbench.engine.records.run_id import digest, plugin_identity
 from regbench.errors import BusyError, DataError, RunError
 from regbench.results import locked
 

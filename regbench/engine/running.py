@@ -3,11 +3,11 @@
 from contextlib import ExitStack
 from dataclasses import replace
 
-from regbench.data.atomic import storage_errors
-from regbench.engine.identity import data_fingerprint, run_id
+from regbench.data.files.atomic import storage_errors
 from regbench.engine.plan import Plan
 from regbench.engine.progress import Progress, Silent
-from regbench.engine.records import lacks
+from regbench.engine.records.record import lacks
+from regbench.engine.records.run_id import data_fingerprint, run_id
 from regbench.engine.sitting import Sitting
 from regbench.results import RunFolder, RunRecord, Store
 

@@ -12,18 +12,18 @@ import torch
 
 from regbench.api import Method, Trainable
 from regbench.data import Cohort, load_cohort
-from regbench.data.atomic import write_bytes, write_text
-from regbench.engine.alone import masks_alone
-from regbench.engine.checkpoint import State
-from regbench.engine.evaluation import Evaluation, Register, evaluate, skipped_pairs
+from regbench.data.files.atomic import write_bytes, write_text
+from regbench.engine.evaluation.evaluate import Evaluation, Register, evaluate, skipped_pairs
+from regbench.engine.evaluation.masks_alone import masks_alone
+from regbench.engine.evaluation.refinement import refining
 from regbench.engine.masks import add_masks
-from regbench.engine.outside import keep_places
 from regbench.engine.plan import Plan
 from regbench.engine.progress import Phase, Progress
-from regbench.engine.records import metric_records, new_record, now
-from regbench.engine.refinement import refining
-from regbench.engine.reopening import trained
-from regbench.engine.training import new_network, train
+from regbench.engine.proof.reopening import trained
+from regbench.engine.records.outside import keep_places
+from regbench.engine.records.record import metric_records, new_record, now
+from regbench.engine.training.checkpoint import State
+from regbench.engine.training.train import new_network, train
 from regbench.errors import RegbenchError, RequestError, StorageError
 from regbench.results import RunFolder, RunRecord, write_cases
 

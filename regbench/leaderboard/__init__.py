@@ -2,9 +2,9 @@
 
 from regbench.leaderboard.board import PRIMARY, Board, Failure, boards
 from regbench.leaderboard.measured import Measured, arrange, measured
-from regbench.leaderboard.ranks import Ranks, ranks
 from regbench.leaderboard.render import Format, Ranking, render, renderable, sheets
 from regbench.leaderboard.row import Row
+from regbench.leaderboard.statistics.ranks import Ranks, ranks
 
 __all__ = [
     "PRIMARY",

@@ -6,19 +6,19 @@ from typing import Literal
 
 from rich.console import Console, RenderableType
 
-from regbench.leaderboard.ablation import ablation_sheets
 from regbench.leaderboard.board import Board
-from regbench.leaderboard.comparison import comparison
-from regbench.leaderboard.export import to_csv, to_json
-from regbench.leaderboard.l2r_sheet import l2r_sheet
-from regbench.leaderboard.latex import END, PREAMBLE, latex
-from regbench.leaderboard.making import making
-from regbench.leaderboard.markdown import markdown
-from regbench.leaderboard.published import published_sheet, published_tables
-from regbench.leaderboard.sheet import Sheet
-from regbench.leaderboard.sheets import further, overview, structures
-from regbench.leaderboard.terminal import terminal
-from regbench.leaderboard.worst import worst_cases
+from regbench.leaderboard.formats.export import to_csv, to_json
+from regbench.leaderboard.formats.latex import END, PREAMBLE, latex
+from regbench.leaderboard.formats.markdown import markdown
+from regbench.leaderboard.formats.terminal import terminal
+from regbench.leaderboard.views.ablation import ablation_sheets
+from regbench.leaderboard.views.comparison import comparison
+from regbench.leaderboard.views.l2r import l2r_sheet
+from regbench.leaderboard.views.making import making
+from regbench.leaderboard.views.numbers import further, overview, structures
+from regbench.leaderboard.views.published import published_sheet, published_tables
+from regbench.leaderboard.views.sheet import Sheet
+from regbench.leaderboard.views.worst import worst_cases
 
 Format = Literal["table", "md", "csv", "json", "latex"]
 Ranking = Literal["paired", "l2r"]

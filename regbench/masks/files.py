@@ -9,7 +9,7 @@ import torch
 
 from regbench.api import Card, MaskRequest, MaskSource, Volume
 from regbench.data import read_volume
-from regbench.data.preprocess import resample_labels
+from regbench.data.cohorts.preprocess import resample_labels
 from regbench.errors import BadValueError, DataError
 from regbench.masks.request import only
 

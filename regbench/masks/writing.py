@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from regbench.data import Cohort, write_bytes
-from regbench.data.nifti import canonical, nifti_bytes, read_stored
-from regbench.data.orientation import inverse, turn_array, turn_of
-from regbench.data.preprocess import resample_labels
+from regbench.data.cohorts.preprocess import resample_labels
+from regbench.data.files.nifti import canonical, nifti_bytes, read_stored
+from regbench.data.files.orientation import inverse, turn_array, turn_of
 from regbench.errors import DataError
 
 

@@ -3,7 +3,7 @@
 from regbench.metrics.overlap import dsc
 from regbench.metrics.points import inverse_consistency_mm, landmark_errors_mm, tre_mm
 from regbench.metrics.regularity import folding_percent, sdlogj
-from regbench.metrics.surface import assd, hd95
+from regbench.metrics.surfaces.surface import assd, hd95
 from regbench.metrics.tetrahedra import non_diffeomorphic_volume_percent
 
 __all__ = [

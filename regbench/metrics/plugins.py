@@ -10,7 +10,7 @@ from regbench.api import Card, Case, Metric
 from regbench.metrics.overlap import dsc
 from regbench.metrics.points import inverse_consistency_mm, landmark_errors_mm
 from regbench.metrics.regularity import SLAB_PLANES, folding_percent_of_determinants, sdlogj_of_determinants
-from regbench.metrics.surface import assd, hd95
+from regbench.metrics.surfaces.surface import assd, hd95
 from regbench.metrics.tetrahedra import non_diffeomorphic_volume_percent
 
 _LEARN2REG = """@article{hering2023learn2reg,

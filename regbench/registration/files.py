@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from regbench.api import Volume
-from regbench.data.atomic import write_bytes
-from regbench.data.inflate import deflated
-from regbench.data.nifti import Stored, canonical, nifti_bytes, read_stored
-from regbench.data.orientation import Array, inverse, turn_array, turn_of
+from regbench.data.files.atomic import write_bytes
+from regbench.data.files.inflate import deflated
+from regbench.data.files.nifti import Stored, canonical, nifti_bytes, read_stored
+from regbench.data.files.orientation import Array, inverse, turn_array, turn_of
 from regbench.errors import DataError
 from regbench.registration.pair import OwnScans
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from regbench.api import MaskSource, Volume
 from regbench.data import cache_folder
 from regbench.engine.masks import mask_request, masks_key
-from regbench.engine.outside import placed
 from regbench.engine.plan import Chosen
 from regbench.engine.progress import Progress
-from regbench.engine.reopening import Reopened
+from regbench.engine.proof.reopening import Reopened
+from regbench.engine.records.outside import placed
 from regbench.errors import BadValueError, DataError
 from regbench.registration.pair import Presented
 from regbench.registry import Registry, configure

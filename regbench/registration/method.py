@@ -8,12 +8,12 @@ from typing import Any
 import torch
 
 from regbench.api import Method, Pair, Protocol, Shape, Trainable
-from regbench.engine.checkpoint import load_weights
-from regbench.engine.evaluation import Register
-from regbench.engine.given import FIELDS
-from regbench.engine.outside import placed
-from regbench.engine.refinement import refining
+from regbench.engine.evaluation.evaluate import Register
+from regbench.engine.evaluation.refinement import refining
+from regbench.engine.proof.given import FIELDS
+from regbench.engine.records.outside import placed
 from regbench.engine.seeds import derive, own_randomness
+from regbench.engine.training.checkpoint import load_weights
 from regbench.errors import BadValueError, DataError, PluginError
 from regbench.registration.pair import OwnScans, Preparation
 from regbench.registration.placing import numbers_in

@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from regbench.api import Field, Grid, Pair, Percentiles, Volume, Window
-from regbench.data.placement import Placement
-from regbench.data.preprocess import to_unit
-from regbench.engine.evaluation import Register, checked
+from regbench.data.checks.placement import Placement
+from regbench.data.cohorts.preprocess import to_unit
+from regbench.engine.evaluation.evaluate import Register, checked
 from regbench.engine.seeds import derive, own_randomness
 from regbench.errors import DataError
 from regbench.losses import lncc

@@ -13,7 +13,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from regbench.api import Field, Grid, Volume
-from regbench.data.preprocess import resample_labels, resample_scan
+from regbench.data.cohorts.preprocess import resample_labels, resample_scan
 from regbench.registration.grid import same_directions
 from regbench.spatial import faded, jacobian_determinant, resample, resample_displacement
 from regbench.spatial.warping import Mode, interpolate

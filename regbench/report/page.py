@@ -9,18 +9,18 @@ from markupsafe import Markup
 
 import regbench
 from regbench.leaderboard import PRIMARY, Board, Ranking, ranks, sheets
-from regbench.leaderboard.caption import failures, headline, particulars, remarks
-from regbench.leaderboard.comparison import p_text
-from regbench.leaderboard.sheet import Sheet
-from regbench.leaderboard.statistics import SIGNIFICANT, too_few
-from regbench.report.boxes import boxes
-from regbench.report.curves import pairs_in_order, training
-from regbench.report.differences import critical_difference, intervals
-from regbench.report.looks import Look, looks, swatch
-from regbench.report.pictures import Gallery
+from regbench.leaderboard.formats.caption import failures, headline, particulars, remarks
+from regbench.leaderboard.statistics.paired import SIGNIFICANT, too_few
+from regbench.leaderboard.views.comparison import p_text
+from regbench.leaderboard.views.sheet import Sheet
+from regbench.report.pictures.side_by_side import Gallery
+from regbench.report.pictures.slices import PAIR_RULE, SLICE_RULE
+from regbench.report.plots.boxes import boxes
+from regbench.report.plots.curves import pairs_in_order, training
+from regbench.report.plots.differences import critical_difference, intervals
+from regbench.report.plots.looks import Look, looks, swatch
+from regbench.report.plots.scatter import against_folding, against_seconds
 from regbench.report.rows import RowView, row_views
-from regbench.report.scatter import against_folding, against_seconds
-from regbench.report.slices import PAIR_RULE, SLICE_RULE
 from regbench.report.tables import TableView, table
 from regbench.results import RunFolder
 

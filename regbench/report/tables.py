@@ -3,8 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from regbench.leaderboard.columns import SPREAD
-from regbench.leaderboard.sheet import EMPTY, YES, Sheet
+from regbench.leaderboard.views.columns import SPREAD
+from regbench.leaderboard.views.sheet import EMPTY, YES, Sheet
 
 _NUMBER = re.compile(r"[<+]?(-?\d+(?:\.\d+)?)")
 

@@ -10,7 +10,7 @@ from regbench.errors import BadValueError
 from regbench.leaderboard import Board, Ranking
 from regbench.registry import Registry
 from regbench.report.page import page
-from regbench.report.pictures import Gallery, Sources, gallery
+from regbench.report.pictures.side_by_side import Gallery, Sources, gallery
 from regbench.results import Store
 
 _CPU = torch.device("cpu")

@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from regbench.data.atomic import replacing_file
+from regbench.data.files.atomic import replacing_file
 from regbench.errors import BadValueError, StorageError
 from regbench.results.record import SCHEMA_VERSION, RunRecord
 from regbench.results.store import RunFolder

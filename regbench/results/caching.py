@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from regbench.data.atomic import remove_folder, storage_errors
+from regbench.data.files.atomic import remove_folder, storage_errors
 from regbench.errors import BusyError
 from regbench.results.lock import LOCK, is_locked, locked
 

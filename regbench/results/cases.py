@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from regbench.api import PairId
-from regbench.data.atomic import write_text
+from regbench.data.files.atomic import write_text
 from regbench.errors import StorageError
 
 

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from regbench.data.atomic import write_text
+from regbench.data.files.atomic import write_text
 
 _FIRST = ("step", "seconds", "learning_rate", "total")
 _LAST = ("validation",)

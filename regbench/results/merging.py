@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from regbench.api import PairId, Protocol
-from regbench.data.atomic import flush, neighbour, storage_errors, sweep
+from regbench.data.files.atomic import flush, neighbour, storage_errors, sweep
 from regbench.errors import BadValueError, StorageError
 from regbench.results.bundle import LAYOUT, MANIFEST, RECORD, Manifest, is_packed
 from regbench.results.cases import read_cases

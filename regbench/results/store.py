@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from regbench.data.atomic import storage_errors, write_text
+from regbench.data.files.atomic import storage_errors, write_text
 from regbench.errors import BadValueError, StorageError, UnknownNameError
 from regbench.results.lock import LOCK, is_locked, locked
 from regbench.results.record import SCHEMA_VERSION, RunRecord

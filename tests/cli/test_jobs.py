@@ -21,7 +21,7 @@ import os
 import signal
 import time
 from pathlib import Path
-from regbench.engine.interrupt import interruption
+from regbench.engine.training.interrupt import interruption
 
 def name(place: int) -> str:
     if place == 0:

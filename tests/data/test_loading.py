@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from regbench.api import Grid, Percentiles, Protocol, Scan, Squeeze, Task, Volume
-from regbench.data import Cohort, cache_folder, fingerprint, load_cohort, loading, prepare, read_volume, write_volume
-from regbench.data.preprocess import resample_labels
+from regbench.data import Cohort, cache_folder, fingerprint, load_cohort, prepare, read_volume, write_volume
+from regbench.data.cohorts import loading
+from regbench.data.cohorts.preprocess import resample_labels
 from regbench.errors import DataError, StorageError
 from regbench_tasks.abdomen import Abdomen
 from regbench_tasks.acdc import Acdc

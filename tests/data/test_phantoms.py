@@ -7,7 +7,8 @@ from types import ModuleType
 import pytest
 
 from regbench.api import Shape
-from regbench.data import load_cohort, phantom_folder, phantoms
+from regbench.data import load_cohort, phantom_folder
+from regbench.data.cohorts import phantoms
 
 SMALL = (12, 10, 14)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 
 from regbench.api import Crop, Grid, Percentiles, Squeeze, Window
-from regbench.data.preprocess import only_labels, resample_labels, resample_scan, to_unit
+from regbench.data.cohorts.preprocess import only_labels, resample_labels, resample_scan, to_unit
 
 SKEW = np.array([[-1.9, 0.3, 0.1, 7.0], [0.2, -0.1, 2.6, -20.0], [0.25, 1.4, 0.05, 3.5], [0.0, 0.0, 0.0, 1.0]])
 

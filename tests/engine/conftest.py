@@ -48,7 +48,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The engine's clock, in the test's hands."""
     clock = Clock()
-    for module in ("loop", "meter", "evaluation"):
+    for module in ("training.loop", "meter", "evaluation.evaluate"):
         monkeypatch.setattr(f"regbench.engine.{module}.time", clock)
     return clock
 

@@ -12,7 +12,7 @@ from scipy import ndimage
 from regbench.api import Card, Case, Field, Landmarks, Metric, Pair, PairId
 from regbench.data import Cohort, read_field
 from regbench.engine import Silent, Tick, evaluate
-from regbench.engine.evaluation import groups
+from regbench.engine.evaluation.evaluate import groups
 from regbench.errors import RunError
 
 CASES: list[Case] = []

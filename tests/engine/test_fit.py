@@ -313,7 +313,7 @@ def test_divergence_names_step_and_term_and_keeps_good_weights(
     """With `unread` steps the losses are looked at late, as on a GPU."""
     good, _ = end(tmp_path, "good", steps=5 if unread == 1 else 3)
     model = network()
-    monkeypatch.setattr("regbench.engine.loop._steps_unread", lambda device: unread)
+    monkeypatch.setattr("regbench.engine.training.loop._steps_unread", lambda device: unread)
     checkpoints = {"checkpoint_seconds": 60.0, "validations": 1}
     with pytest.raises(DivergedError, match=f"step 6.*'{term}' is {value}") as caught:
         fit(model, diverging(model, 6, term, value), course(**checkpoints), folder, Silent())
@@ -430,7 +430,7 @@ def test_checkpoints_cost_little(folder: RunFolder, clock: Any, monkeypatch: pyt
         written.append(state.step)
         clock.sleep(0.125)
 
-    monkeypatch.setattr("regbench.engine.loop.write_state", slow_write)
+    monkeypatch.setattr("regbench.engine.training.loop.write_state", slow_write)
     model = network()
     often = course(steps=60, checkpoint_seconds=2.0)
     fit(model, losses(model, lambda step: clock.sleep(0.5)), often, folder, Silent())

@@ -12,7 +12,7 @@ from regbench.api import Field, Task
 from regbench.data import Cohort, load_cohort
 from regbench.data.learn2reg import write_submission_field
 from regbench.engine import Plan, run
-from regbench.engine.given import evaluate_fields, given
+from regbench.engine.proof.given import evaluate_fields, given
 from regbench.errors import DataError, RunError
 from regbench.results import RunRecord, Store, read_cases
 

@@ -9,7 +9,7 @@ import torch
 
 from regbench.data import Cohort
 from regbench.engine import Course, Plan, Silent, fit, new_network, run
-from regbench.engine.sampler import Sampler
+from regbench.engine.training.sampler import Sampler
 from regbench.results import RunFolder, Store
 
 pytestmark = [

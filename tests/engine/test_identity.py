@@ -10,8 +10,8 @@ import torch
 
 from regbench.api import PairId
 from regbench.engine import Plan
-from regbench.engine.identity import content_digest, data_fingerprint, run_id
-from regbench.engine.source import _files, source_digest
+from regbench.engine.records.run_id import content_digest, data_fingerprint, run_id
+from regbench.engine.records.source import _files, source_digest
 
 Make = Callable[..., Plan]
 

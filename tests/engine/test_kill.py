@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from regbench.api import Task
-from regbench.data import atomic
+from regbench.data.files import atomic
 from regbench.engine import Plan, run
 from regbench.errors import BusyError, StorageError
 from regbench.results import RunFolder, RunRecord, Store

@@ -10,8 +10,8 @@ from torch.nn import functional
 from regbench.api import Field, Grid, Method, Pair, Volume
 from regbench.data import load_cohort, read_field
 from regbench.engine import Plan, refine, refining, reopen, run
-from regbench.engine import refinement as room
-from regbench.engine.identity import run_id
+from regbench.engine.evaluation import refinement as room
+from regbench.engine.records.run_id import run_id
 from regbench.errors import BadValueError, RunError
 from regbench.losses import lncc
 from regbench.registry import Registry
@@ -143,7 +143,7 @@ def test_a_refined_row_has_a_name_and_an_id_of_its_own(
     ids = {run_id(plain, "data"), run_id(refined, "data"), run_id(replace(plain, refine=6), "data")}
     assert len(ids) == 3
     before = run_id(refined, "data")
-    monkeypatch.setattr("regbench.engine.identity.REVISION", room.REVISION + 1)
+    monkeypatch.setattr("regbench.engine.records.run_id.REVISION", room.REVISION + 1)
     assert run_id(refined, "data") != before
 
 

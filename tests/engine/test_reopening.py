@@ -9,8 +9,8 @@ import torch
 from regbench.api import PairId, Task
 from regbench.data import read_field
 from regbench.engine import Plan, Reopened, reopen, run
-from regbench.engine.identity import content_digest
-from regbench.engine.reopening import differences, phantoms_of
+from regbench.engine.proof.reopening import differences, phantoms_of
+from regbench.engine.records.run_id import content_digest
 from regbench.errors import BadValueError, DataError, PluginError, RunError, UnknownNameError, WeightsError
 from regbench.registry import Plugin, Registry
 from regbench.results import DataRecord, RunFolder, RunRecord, Store

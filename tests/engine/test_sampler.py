@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regbench.api import Batch, PairId, Recipe, Setting
-from regbench.engine.sampler import Sampler
-from regbench.engine.training import flipped
+from regbench.engine.training.sampler import Sampler
+from regbench.engine.training.train import flipped
 
 
 @given(count=st.integers(1, 12), batch_size=st.integers(1, 5), seed=st.integers(0, 2**31))

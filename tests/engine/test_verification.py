@@ -9,10 +9,10 @@ import torch
 from regbench.api import Metric, PairId, Task
 from regbench.data import Cohort, write_field
 from regbench.engine import Plan, Reopened, reopen, run, score_fields, verify
-from regbench.engine.evaluation import evaluate
+from regbench.engine.evaluation.evaluate import evaluate
 from regbench.engine.progress import Silent
-from regbench.engine.reopening import phantoms_of
-from regbench.engine.verification import Tolerance
+from regbench.engine.proof.reopening import phantoms_of
+from regbench.engine.proof.verification import Tolerance
 from regbench.errors import StorageError
 from regbench.registry import Plugin, Registry
 from regbench.results import Store, read_cases, write_cases

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from regbench.leaderboard import boards, render, sheets
-from regbench.leaderboard.ablation import ablations
+from regbench.leaderboard.views.ablation import ablations
 from regbench.results import MasksRecord
 
 

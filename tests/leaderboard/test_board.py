@@ -5,7 +5,7 @@ import pytest
 
 from regbench.api import Protocol
 from regbench.leaderboard import boards
-from regbench.leaderboard.columns import dice30
+from regbench.leaderboard.views.columns import dice30
 from regbench.results import DataRecord, MasksRecord
 
 

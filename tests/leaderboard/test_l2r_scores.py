@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from regbench.leaderboard.l2r_scores import l2r_scores, rank_scores, times_beaten
+from regbench.leaderboard.statistics.l2r import l2r_scores, rank_scores, times_beaten
 
 
 def test_scores_of_ties_are_shared() -> None:

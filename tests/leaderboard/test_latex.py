@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from regbench.leaderboard import boards, render
-from regbench.leaderboard.latex import escape
+from regbench.leaderboard.formats.latex import escape
 
 NASTY = r"A_b & c% #1 {x} $y$ ~z^2 \cmd <i> [a,b] “é” 你"
 

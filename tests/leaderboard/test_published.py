@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from regbench.leaderboard import boards, render, sheets
-from regbench.leaderboard.published import published_tables
+from regbench.leaderboard.views.published import published_tables
 from regbench.results import DataRecord
 from regbench_leaderboards import footnotes, published
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from regbench.leaderboard import boards, ranks
-from regbench.leaderboard.ranks import average_ranks, chi_squared_tail, cliques, friedman, pairwise_p
+from regbench.leaderboard.statistics.ranks import average_ranks, chi_squared_tail, cliques, friedman, pairwise_p
 
 # Ranks 1 2 3, 1 3 2, 1 2 3, 2 1 3; their sums are 5, 8 and 11.
 BY_HAND = np.array([[0.9, 0.8, 0.7], [0.9, 0.7, 0.8], [0.6, 0.5, 0.4], [0.3, 0.5, 0.1]])

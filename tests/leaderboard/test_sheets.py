@@ -10,8 +10,8 @@ import pytest
 
 from regbench.api import Protocol
 from regbench.leaderboard import boards, render, sheets
-from regbench.leaderboard.layout import fit
-from regbench.leaderboard.sheet import Cell, Sheet, marked
+from regbench.leaderboard.formats.layout import fit
+from regbench.leaderboard.views.sheet import Cell, Sheet, marked
 from regbench.results import DataRecord, MachineRecord, MasksRecord
 
 PHANTOM = DataRecord(kind="phantom", fingerprint="f" * 16, pairs="p" * 16)

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from regbench.api import PairId
-from regbench.leaderboard.statistics import (
+from regbench.leaderboard.statistics.paired import (
     hardest,
     holm,
     patient_interval,

@@ -5,7 +5,7 @@ import pytest
 
 from regbench.api import PairId
 from regbench.leaderboard import boards, sheets
-from regbench.leaderboard.worst import harmed, lowest_tenth, worst_pair
+from regbench.leaderboard.views.worst import harmed, lowest_tenth, worst_pair
 
 
 def test_the_worst_of_a_row(make_run, protocol) -> None:

@@ -10,8 +10,8 @@ import torch
 
 from regbench.api import Grid, Protocol, Squeeze, Volume
 from regbench.data import Cohort, read_volume, write_volume
-from regbench.data.preprocess import resample_labels
-from regbench.engine.alone import masks_alone
+from regbench.data.cohorts.preprocess import resample_labels
+from regbench.engine.evaluation.masks_alone import masks_alone
 from regbench.errors import DataError
 from regbench.masks.writing import write_masks
 

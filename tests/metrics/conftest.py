@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from regbench.metrics.surface_area import surface_areas
+from regbench.metrics.surfaces.area import surface_areas
 
 LabelMaps = Callable[..., np.ndarray]
 

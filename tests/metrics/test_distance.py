@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import distance_transform_edt
 
-from regbench.metrics.distance import squared_distances
+from regbench.metrics.surfaces.distance import squared_distances
 
 
 @pytest.mark.parametrize("shape", [(9, 11, 10), (1, 7, 7), (7, 1, 7), (7, 7, 1), (1, 1, 1), (190, 3, 4), (3, 4, 190)])

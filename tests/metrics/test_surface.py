@@ -9,7 +9,8 @@ import torch
 from monai.metrics import compute_average_surface_distance
 
 from regbench.errors import BadValueError
-from regbench.metrics import assd, hd95, percentile
+from regbench.metrics import assd, hd95
+from regbench.metrics.surfaces import percentile
 
 LabelMaps = Callable[..., np.ndarray]
 Plain = Callable[..., float]

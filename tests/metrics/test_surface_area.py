@@ -8,7 +8,7 @@ import pytest
 from monai.metrics.utils import create_table_neighbour_code_to_surface_area
 
 from regbench.errors import BadValueError
-from regbench.metrics.surface_area import surface_areas
+from regbench.metrics.surfaces.area import surface_areas
 
 CORNER, CUT = math.sqrt(3) / 8, math.sqrt(2) / 2  # around one corner; a plane parallel to one axis, along a diagonal
 

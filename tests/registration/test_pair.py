@@ -9,8 +9,8 @@ import torch
 
 from regbench.api import Crop, Field, Grid, Pair, Squeeze, Volume, Window
 from regbench.data import read_volume
-from regbench.data.nifti import read_stored
-from regbench.engine.evaluation import Register
+from regbench.data.files.nifti import read_stored
+from regbench.engine.evaluation.evaluate import Register
 from regbench.errors import DataError, RunError
 from regbench.registration import placing
 from regbench.registration.files import label_type, read_own, write_like

@@ -14,7 +14,7 @@ from regbench.data import Cohort
 from regbench.leaderboard import Board, Measured, boards
 from regbench.registry import Registry
 from regbench.report import page
-from regbench.report.pictures import Gallery, Sources, gallery
+from regbench.report.pictures.side_by_side import Gallery, Sources, gallery
 from regbench.results import (
     CostRecord,
     DataRecord,
@@ -135,7 +135,7 @@ def sources(folders: Mapping[str, RunFolder]) -> Sources:
 def drawn(board: Board, sources: Sources, toy_cohort: Cohort) -> Gallery:
     """Pictures of every row but the one that cannot be opened."""
     from regbench.errors import BadValueError
-    from regbench.report import pictures
+    from regbench.report.pictures import side_by_side
 
     def reopen(folder: RunFolder, record: RunRecord, *_: Any, **__: Any) -> Opened:
         if record.method.name == "poor":
@@ -143,8 +143,8 @@ def drawn(board: Board, sources: Sources, toy_cohort: Cohort) -> Gallery:
         return Opened(toy_cohort)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pictures, "reopen", reopen)
-        patch.setattr(pictures, "median_pair", lambda _: board.protocol.test_pairs[0])
+        patch.setattr(side_by_side, "reopen", reopen)
+        patch.setattr(side_by_side, "median_pair", lambda _: board.protocol.test_pairs[0])
         return gallery(board, sources, "g0")
 
 

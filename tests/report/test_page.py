@@ -11,7 +11,7 @@ import pytest
 from regbench.errors import BadValueError
 from regbench.leaderboard import Board, Row, sheets
 from regbench.report import page, write_page
-from regbench.report.looks import OKABE_ITO, looks
+from regbench.report.plots.looks import OKABE_ITO, looks
 
 
 def test_nothing_is_fetched(text: str) -> None:

@@ -8,8 +8,8 @@ from matplotlib.image import imread
 
 from regbench.api import Field, Grid, Pair, Percentiles, Volume, Window
 from regbench.registration.pair import OwnScans, Preparation, Registration, present, register_own
-from regbench.report import pair as room
-from regbench.report.pair import pair_picture
+from regbench.report.pictures import pair as room
+from regbench.report.pictures.pair import pair_picture
 
 GRID = Grid.centred((20, 16, 12), (2.0, 2.0, 3.0))
 LOW = Window(low=0, high=1)

@@ -11,10 +11,10 @@ import torch
 from regbench.api import Field, PairId, Protocol
 from regbench.data import Cohort
 from regbench.leaderboard import Board
-from regbench.report.panels import FOLDED, GROWTH, jacobian_panel, moved_panel
-from regbench.report.pictures import Gallery, Sources, gallery
-from regbench.report.scene import Scene, scene
-from regbench.report.slices import Plane, median_pair, planes
+from regbench.report.pictures.panels import FOLDED, GROWTH, jacobian_panel, moved_panel
+from regbench.report.pictures.scene import Scene, scene
+from regbench.report.pictures.side_by_side import Gallery, Sources, gallery
+from regbench.report.pictures.slices import Plane, median_pair, planes
 from regbench.results import DataRecord
 
 PAIR = PairId("0001", "0004")

@@ -13,12 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from regbench.leaderboard import Board, ranks
-from regbench.report.boxes import boxes
-from regbench.report.curves import pairs_in_order, read_course, running_mean, training
-from regbench.report.differences import critical_difference, intervals
-from regbench.report.drawing import figure, to_svg
-from regbench.report.looks import Look, looks
-from regbench.report.scatter import Point, against_folding, against_seconds, front
+from regbench.report.plots.boxes import boxes
+from regbench.report.plots.curves import pairs_in_order, read_course, running_mean, training
+from regbench.report.plots.differences import critical_difference, intervals
+from regbench.report.plots.drawing import figure, to_svg
+from regbench.report.plots.looks import Look, looks
+from regbench.report.plots.scatter import Point, against_folding, against_seconds, front
 from regbench.report.tables import table
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -117,7 +117,7 @@ def test_the_running_mean_by_definition() -> None:
 
 @pytest.mark.parametrize(("better", "expected"), [(None, [0.0, 1.0, None]), ("lower", [None] * 3)])
 def test_tints_run_from_the_worst_to_the_best(better: str | None, expected: list[float | None]) -> None:
-    from regbench.leaderboard.sheet import Cell, Head, sheet
+    from regbench.leaderboard.views.sheet import Cell, Head, sheet
 
     made = sheet("t", [(Head("x", "", better), [Cell("1.0 ± 0.2"), Cell("3.0"), Cell("–")])], [])
     assert [row[0].tint for row in table(made, tinted=True).rows] == expected
@@ -126,7 +126,7 @@ def test_tints_run_from_the_worst_to_the_best(better: str | None, expected: list
 
 
 def test_no_name_lies_on_another_or_far_from_its_point() -> None:
-    from regbench.report.scatter import _LINE_SHARE, _free
+    from regbench.report.plots.scatter import _LINE_SHARE, _free
 
     random = np.random.default_rng(0)
     points = [*random.uniform(size=(12, 2)), *(0.5 + random.normal(0, 0.01, (12, 2)))]

@@ -19,7 +19,7 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="See 'regbench
 def _check(kind: "Kind", name: str, files: "list[Path] | None") -> None:
     from regbench.cli.console import err
     from regbench.cli.errors import FAILED
-    from regbench.leaderboard.sheet import counted
+    from regbench.leaderboard.views.sheet import counted
     from regbench.registry import NOUNS, Registry
     from regbench.testing import check_plugin
 

@@ -28,7 +28,7 @@ def export(
     from regbench.cli.console import err
     from regbench.cli.progress import shown
     from regbench.engine import reopen, resolve_device
-    from regbench.engine.exporting import export as write
+    from regbench.engine.proof.exporting import export as write
     from regbench.registry import Registry
     from regbench.results import Store
 

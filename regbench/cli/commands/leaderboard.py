@@ -106,7 +106,7 @@ def read_boards(runs: Path, task: "Sequence[str] | None") -> "list[Board]":
 
 def _with_ablations(made: "list[Board]", method: str) -> "list[Board]":
     from regbench.errors import BadValueError, UnknownNameError
-    from regbench.leaderboard.ablation import ablations
+    from regbench.leaderboard.views.ablation import ablations
 
     methods = {row.record.method.name for board in made for row in board.rows}
     if method not in methods:

@@ -66,7 +66,7 @@ def score_masks(
     A method that looks at masks at test has to be read beside it.
     """
     from regbench.cli.masking import as_json, print_scores
-    from regbench.engine.alone import masks_alone
+    from regbench.engine.evaluation.masks_alone import masks_alone
 
     made = _masked(name, task, data, protocol, preset, set_, device, plugin)
     scores = masks_alone(made.cohort)

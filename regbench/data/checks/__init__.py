@@ -1,0 +1,1 @@
+"""Every fault of a folder of scans, found before anything is run."""

@@ -1,0 +1,43 @@
+"""What tells one set of scans from another."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from regbench.api import Scan
+from regbench.data.files.inflate import read_inflated
+from regbench.data.files.parallel import every
+from regbench.errors import DataError
+
+
+def fingerprint(scans: Iterable[Scan]) -> str:
+    """A digest of scan ids and of the content of all their files, whatever the folder or the compression.
+
+    Args:
+        scans: in any order.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        DataError: with every file that is missing or damaged.
+    """
+    files = [
+        (f"{scan.id}:{role}", path)
+        for scan in sorted(scans, key=lambda scan: scan.id)
+        for role, path in (("image", scan.image), ("labels", scan.labels), ("landmarks", scan.landmarks))
+        if path is not None
+    ]
+    digests = every(_digest, [path for _, path in files])
+    faults = [fault for digest in digests if isinstance(digest, DataError) for fault in digest.faults]
+    if faults:
+        raise DataError(faults)
+    lines = [f"{name}:{digest}\n" for (name, _), digest in zip(files, digests, strict=True)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _digest(path: Path) -> str | DataError:
+    try:
+        return hashlib.sha256(read_inflated(path)).hexdigest()
+    except DataError as error:
+        return error

@@ -1,0 +1,1 @@
+"""Test pairs registered, timed, refined and scored."""

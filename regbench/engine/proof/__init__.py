@@ -1,0 +1,1 @@
+"""Runs opened again and fields made elsewhere: scored, compared, handed on."""

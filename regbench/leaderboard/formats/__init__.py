@@ -1,0 +1,1 @@
+"""Sheets on a terminal, as Markdown, LaTeX, csv and json."""

@@ -1,0 +1,1 @@
+"""Paired tests, ranks and the ranking of Learn2Reg: numbers in, numbers out."""

@@ -1,0 +1,1 @@
+"""Plots of a page, as vector drawings."""
