@@ -22,6 +22,7 @@ from regbench.losses import lncc_map
 from regbench.spatial import integrate, warp
 
 _LARGEST_STRETCH = 3.0
+_LARGEST_FALL = 0.2  # of the squared local correlation, which between patients can fall where organs do come together
 _TINY = 1e-9
 
 
@@ -46,7 +47,7 @@ class Polyaffine(Method):
             "The organs' affine maps come from their moments, not from a registration; the weights are the organs' "
             "Gaussian densities, and what lies in none of them stays.",
             "An organ stretches or shrinks at most threefold along an axis.",
-            "An organ around which the scans' local correlation does not rise stays where it was: masks can be wrong.",
+            "An organ around which the scans' local correlation clearly falls stays where it was: masks can be wrong.",
         ),
     )
     masks: ClassVar[Literal["never", "training", "always"]] = "always"
@@ -85,8 +86,8 @@ def polyaffine(
 ) -> Float[Tensor, "3 i j k"]:
     """The displacement that carries each organ of the fixed mask to the same organ of the moving one.
 
-    Organs that one of the masks lacks are left out. So are those around which the scans are not more alike afterwards:
-    an organ that is badly segmented in one of them would drag its surroundings along.
+    Organs that one of the masks lacks are left out. So are those around which the scans are clearly less alike
+    afterwards: an organ that is badly segmented in one of them would drag its surroundings along.
 
     Args:
         fixed: intensities of the fixed scan.
@@ -115,15 +116,15 @@ def polyaffine(
         # A point is counted into no organ as much as if the organs were strewn over the whole grid.
         velocity /= density.sum(0) + 1 / (math.prod(spacing_mm) * fixed_mask.numel())
         velocity /= torch.tensor(spacing_mm).to(velocity)[:, None]
-        return integrate(velocity.view(3, *fixed_mask.shape))
+        return integrate(velocity.view(3, *fixed_mask.shape), beyond="border")
 
     target, plain = fixed[None, None], moving[None, None]
     with torch.autocast(fixed.device.type, enabled=False):  # exponents in bfloat16 would be off by some units
         density = torch.exp(forms.to(squares) @ squares)
         u = flow(density)
         gain = lncc_map(target, warp(plain, u[None])) - lncc_map(target, plain)
-        better = density @ gain.flatten() > 0
-        return u if bool(better.all()) else flow(density * better[:, None])
+        credible = density @ gain.flatten() > -_LARGEST_FALL * density.sum(1)
+        return u if bool(credible.all()) else flow(density * credible[:, None])
 
 
 def _points(grid: Shaped[Tensor, "i j k"], spacing_mm: tuple[float, float, float]) -> Float[Tensor, "4 n"]:

@@ -1,6 +1,7 @@
 """Displacement fields as maps: composition, integration, inversion, change of size."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -21,25 +22,42 @@ def compose(outer_u: Float[Tensor, "*b 3 i j k"], inner_u: Float[Tensor, "*b 3 x
         inner_u: ([b,] 3, x, y, z) in voxels.
     """
     outer_u, inner_u = at_least_float32(outer_u, inner_u)
-    if inner_u.dim() == 4:
-        return inner_u + warp(outer_u[None], inner_u[None])[0]
-    return inner_u + warp(outer_u, inner_u)
+    return inner_u + _at(outer_u, inner_u)
 
 
-def integrate(velocity: Float[Tensor, "*b 3 i j k"], steps: int = 7) -> Float[Tensor, "*b 3 i j k"]:
+def _at(u: Float[Tensor, "*b 3 i j k"], inner_u: Float[Tensor, "*b 3 x y z"]) -> Float[Tensor, "*b 3 x y z"]:
+    """What `u` is where another displacement leads to."""
+    return warp(u, inner_u) if inner_u.dim() == 5 else warp(u[None], inner_u[None])[0]
+
+
+def integrate(
+    velocity: Float[Tensor, "*b 3 i j k"], steps: int = 7, *, beyond: Literal["zero", "border"] = "zero"
+) -> Float[Tensor, "*b 3 i j k"]:
     """The flow of a stationary velocity field at time 1, by scaling and squaring.
 
     Args:
         velocity: ([b,] 3, i, j, k) in voxels per unit of time.
         steps: the field is scaled by 2 to the minus `steps` and composed with itself `steps` times.
+        beyond: the velocity outside of the grid: none, as the official networks have it, which bends the flow where it
+            crosses the border; or that of the border's nearest point.
 
     Source: Arsigny et al., A Log-Euclidean Framework for Statistics on Diffeomorphisms, MICCAI 2006.
     """
-    (u,) = at_least_float32(velocity)
-    u = u / 2**steps
+    (scaled,) = at_least_float32(velocity)
+    u: Tensor = scaled / 2**steps
     for _ in range(steps):
-        u = compose(u, u)
+        u = u + _at(u, u if beyond == "zero" else _kept_inside(u))
     return u
+
+
+def _kept_inside(u: Float[Tensor, "*b 3 i j k"]) -> Float[Tensor, "*b 3 i j k"]:
+    """The displacement that stops at the border where `u` leaves the grid."""
+    parts = []
+    for axis, part in enumerate(u.unbind(-4)):
+        size = part.shape[axis - 3]
+        place = torch.arange(size, dtype=u.dtype, device=u.device).view(-1, *[1] * (2 - axis))
+        parts.append((part + place).clamp(0, size - 1) - place)
+    return torch.stack(parts, -4)
 
 
 def invert(

@@ -64,6 +64,12 @@ def test_integration_of_minus_the_velocity_is_the_inverse() -> None:
     assert back_and_forth[INNER].abs().max() < 0.02 < integrate(velocity)[INNER].abs().max()
 
 
+def test_a_velocity_that_goes_on_beyond_the_border_carries_points_across_it() -> None:
+    drift = torch.tensor([3.0, 0.0, -2.0], dtype=torch.float64)[:, None, None, None].expand(3, *SHAPE)
+    assert torch.equal(integrate(drift, beyond="border"), drift)
+    assert integrate(drift)[0, -1].max() < 1  # where it ends at the border, so does the flow
+
+
 def test_inverse_of_a_linear_map(linear_field, rotation: np.ndarray) -> None:
     u = linear_field(rotation - np.eye(3), SHAPE, CENTRE)
     expected = linear_field(np.linalg.inv(rotation) - np.eye(3), SHAPE, CENTRE)
@@ -98,6 +104,7 @@ def test_batches_are_items_one_by_one() -> None:
     for item in range(2):
         assert torch.equal(compose(u, v)[item], compose(u[item], v[item]))
         assert torch.equal(integrate(u)[item], integrate(u[item]))
+        assert torch.equal(integrate(u, beyond="border")[item], integrate(u[item], beyond="border"))
         assert torch.equal(resize_displacement(u, (5, 6, 7))[item], resize_displacement(u[item], (5, 6, 7)))
 
 
@@ -113,6 +120,7 @@ def test_resizing_scales_each_component_by_its_axis(linear_field) -> None:
 def test_gradients_reach_the_velocity() -> None:
     velocity = torch.randn(3, 3, 4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 0.6
     assert torch.autograd.gradcheck(lambda v: integrate(v, 3), velocity.requires_grad_())
+    assert torch.autograd.gradcheck(lambda v: integrate(v, 3, beyond="border"), velocity)
     assert torch.autograd.gradcheck(lambda v: resize_displacement(v, (4, 5, 3)), velocity)
 
 
