@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.ratio import peak_bytes, ratio
-from regbench_baselines.correlation import with_correlation
 from regbench_baselines.corrmlp import ChannelAttention, CorrelationBlock, CorrMLPNet
-from regbench_baselines.pyramid import PyramidEncoder
-from regbench_baselines.window_mlp import WindowGate, WindowMLP
+from regbench_baselines.layers.correlation import with_correlation
+from regbench_baselines.layers.pyramid import PyramidEncoder
+from regbench_baselines.layers.window_mlp import WindowGate, WindowMLP
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from benchmarks.ratio import cost
 from regbench.losses import gradient_penalty, lncc
 from regbench.spatial import warp
-from regbench_baselines.blocks import UpsampledConv
+from regbench_baselines.layers.blocks import UpsampledConv
 from regbench_baselines.voxelmorph import VoxelMorphNet
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.ratio import Ratio, peak_bytes, ratio
-from regbench_baselines.window_attention import WindowAttention
-from regbench_baselines.windows import relative_index
+from regbench_baselines.layers.window_attention import WindowAttention
+from regbench_baselines.layers.windows import relative_index
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

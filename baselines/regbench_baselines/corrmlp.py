@@ -18,11 +18,11 @@ from regbench.api import Card, Optimisation, Recipe, Setting
 from regbench.errors import BadValueError
 from regbench.spatial import resize_displacement, warp
 from regbench_baselines.baseline import Baseline
-from regbench_baselines.blocks import Conv3, FlowHead, crop_to, pad_to_multiple, recomputed
-from regbench_baselines.correlation import with_correlation
+from regbench_baselines.layers.blocks import Conv3, FlowHead, crop_to, pad_to_multiple, recomputed
+from regbench_baselines.layers.correlation import with_correlation
+from regbench_baselines.layers.pyramid import SLOPE, PyramidEncoder, official_encoder_key
+from regbench_baselines.layers.window_mlp import WindowMLP
 from regbench_baselines.official import Official
-from regbench_baselines.pyramid import SLOPE, PyramidEncoder, official_encoder_key
-from regbench_baselines.window_mlp import WindowMLP
 
 LEVELS = 4
 

@@ -18,10 +18,9 @@ from torch import Tensor, nn
 from regbench.api import Card, Optimisation, Recipe, Setting
 from regbench.errors import BadValueError
 from regbench_baselines.baseline import Baseline
-from regbench_baselines.blocks import FlowHead, recomputed
-from regbench_baselines.conv_units import ImageUnit
-from regbench_baselines.official import Official
-from regbench_baselines.swin import (
+from regbench_baselines.layers.blocks import FlowHead, recomputed
+from regbench_baselines.layers.conv_units import ImageUnit
+from regbench_baselines.layers.swin import (
     CrossAttention,
     SwinEncoder,
     SwinOptions,
@@ -29,10 +28,11 @@ from regbench_baselines.swin import (
     official_cross_key,
     official_encoder_key,
 )
+from regbench_baselines.layers.upsampled_conv import upsampled_conv
+from regbench_baselines.layers.window_attention import set_rules
+from regbench_baselines.layers.windows import WindowRules
+from regbench_baselines.official import Official
 from regbench_baselines.transmorph import DecoderBlock, swin_options
-from regbench_baselines.upsampled_conv import upsampled_conv
-from regbench_baselines.window_attention import set_rules
-from regbench_baselines.windows import WindowRules
 
 
 class UpsampledHead(FlowHead):

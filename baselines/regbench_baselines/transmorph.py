@@ -18,19 +18,19 @@ from torch import Tensor, nn
 from regbench.api import Card, Optimisation, Recipe, Setting
 from regbench.errors import BadValueError
 from regbench_baselines.baseline import Baseline
-from regbench_baselines.blocks import FlowHead, recomputed
-from regbench_baselines.conv_units import ConvUnit, ImageUnit, JoinedUnit
-from regbench_baselines.official import Official
-from regbench_baselines.swin import (
+from regbench_baselines.layers.blocks import FlowHead, recomputed
+from regbench_baselines.layers.conv_units import ConvUnit, ImageUnit, JoinedUnit
+from regbench_baselines.layers.swin import (
     AbsolutePosition,
     SwinEncoder,
     SwinOptions,
     adaptive_window,
     official_encoder_key,
 )
-from regbench_baselines.upsampled_conv import upsample
-from regbench_baselines.window_attention import set_rules
-from regbench_baselines.windows import WindowRules
+from regbench_baselines.layers.upsampled_conv import upsample
+from regbench_baselines.layers.window_attention import set_rules
+from regbench_baselines.layers.windows import WindowRules
+from regbench_baselines.official import Official
 
 FINEST = 16
 Variant = Literal["tiny", "small", "base", "large"]

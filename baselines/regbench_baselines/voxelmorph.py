@@ -18,7 +18,7 @@ from regbench.errors import BadValueError
 from regbench.losses import gradient_penalty, mse
 from regbench.spatial import integrate, resize_displacement, warp
 from regbench_baselines.baseline import Baseline
-from regbench_baselines.blocks import (
+from regbench_baselines.layers.blocks import (
     Conv3,
     FlowHead,
     UpsampledConv,

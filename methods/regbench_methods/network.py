@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from regbench.api import Shape
 from regbench.spatial import compose, resize_displacement, warp
-from regbench_baselines.blocks import Conv3, FlowHead, crop_to, pad_to_multiple, recomputed
-from regbench_baselines.correlation import COUNT, correlation
-from regbench_baselines.window_attention import WindowAttention
+from regbench_baselines.layers.blocks import Conv3, FlowHead, crop_to, pad_to_multiple, recomputed
+from regbench_baselines.layers.correlation import COUNT, correlation
+from regbench_baselines.layers.window_attention import WindowAttention
 
 LEVELS = 4
 

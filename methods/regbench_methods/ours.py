@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from regbench.api import Batch, Card, Pair, Preset, Recipe, Setting, Shape, Trainable
 from regbench.errors import BadValueError
-from regbench_baselines.blocks import pad_to_multiple
+from regbench_baselines.layers.blocks import pad_to_multiple
 from regbench_baselines.objective import COMMON_WEIGHTS, objective
 from regbench_baselines.official import Official
 from regbench_baselines.weights import read_weights

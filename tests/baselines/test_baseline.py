@@ -12,10 +12,10 @@ from regbench.errors import WeightsError
 from regbench_baselines import transmatch, transmorph
 from regbench_baselines.baseline import Baseline
 from regbench_baselines.corrmlp import CorrMLP
+from regbench_baselines.layers.window_attention import WindowAttention
 from regbench_baselines.transmatch import TransMatch, as_sampled_officially
 from regbench_baselines.transmorph import TransMorph
 from regbench_baselines.voxelmorph import VoxelMorph
-from regbench_baselines.window_attention import WindowAttention
 
 SETTING = Setting((32, 24, 40), (2.0, 2.0, 2.0))
 WINDOW = (2, 2, 2)

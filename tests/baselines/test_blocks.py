@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from regbench_baselines.blocks import (
+from regbench_baselines.layers.blocks import (
     Conv3,
     FlowHead,
     UpsampledConv,

@@ -3,9 +3,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from regbench_baselines import conv_units, upsampled_conv
-from regbench_baselines.conv_units import ConvUnit, ImageUnit, JoinedUnit
-from regbench_baselines.upsampled_conv import tap_matrices, upsample
+from regbench_baselines.layers import conv_units, upsampled_conv
+from regbench_baselines.layers.conv_units import ConvUnit, ImageUnit, JoinedUnit
+from regbench_baselines.layers.upsampled_conv import tap_matrices, upsample
 
 SHAPES = [
     ((4, 3, 5), (8, 6, 10)),

@@ -4,10 +4,10 @@ import torch.nn.functional as F
 
 from regbench.api import Batch, Setting
 from regbench.errors import BadValueError, UnknownNameError, WeightsError
-from regbench_baselines.correlation import correlation, with_correlation
 from regbench_baselines.corrmlp import CorrMLP, CorrMLPNet, official_network
-from regbench_baselines.pyramid import instance_norm
-from regbench_baselines.window_mlp import WindowMLP, mix_windows
+from regbench_baselines.layers.correlation import correlation, with_correlation
+from regbench_baselines.layers.pyramid import instance_norm
+from regbench_baselines.layers.window_mlp import WindowMLP, mix_windows
 
 SMALL = {"encoder_channels": 4, "decoder_channels": 8}
 

@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from regbench_baselines.swin import (
+from regbench_baselines.layers.swin import (
     CrossAttention,
     DropPath,
     PatchMerging,

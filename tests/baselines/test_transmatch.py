@@ -3,7 +3,7 @@ import torch
 
 from regbench.api import Setting
 from regbench.errors import BadValueError, WeightsError
-from regbench_baselines.swin import SwinOptions
+from regbench_baselines.layers.swin import SwinOptions
 from regbench_baselines.transmatch import OFFICIAL, TransMatch, TransMatchNet, official_network
 
 SETTING = Setting((32, 24, 40), (2.0, 2.0, 2.0))

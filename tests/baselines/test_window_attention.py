@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from regbench_baselines import window_attention
-from regbench_baselines.window_attention import WindowAttention, attend, fused_attend
-from regbench_baselines.windows import layout, relative_index
+from regbench_baselines.layers import window_attention
+from regbench_baselines.layers.window_attention import WindowAttention, attend, fused_attend
+from regbench_baselines.layers.windows import layout, relative_index
 
 CPU = torch.device("cpu")
 
@@ -80,7 +80,7 @@ CASES = [
 @pytest.mark.parametrize(("shape", "window", "shifted"), CASES)
 @pytest.mark.parametrize("few", [0, 2**18], ids=["masks shared", "masks apiece"])
 def test_equals_attention_over_all_pairs(monkeypatch, shape, window, shifted, rules, few) -> None:
-    monkeypatch.setattr("regbench_baselines.windows.FEW_MASK_ENTRIES", few)
+    monkeypatch.setattr("regbench_baselines.layers.windows.FEW_MASK_ENTRIES", few)
     monkeypatch.setattr(window_attention, "CHUNK_BYTES", 2**12)
     monkeypatch.setattr(window_attention, "BLOCK_BYTES", 2**12)
     layout.cache_clear()
@@ -152,7 +152,7 @@ def test_share_of_voxels_that_the_legacy_order_leaves_in_place() -> None:
 
 
 def test_at_most_27_kinds_of_windows_however_many_there_are(monkeypatch) -> None:
-    monkeypatch.setattr("regbench_baselines.windows.FEW_MASK_ENTRIES", 0)
+    monkeypatch.setattr("regbench_baselines.layers.windows.FEW_MASK_ENTRIES", 0)
     layout.cache_clear()
     assert len(layout(1, (20, 20, 20), (4, 4, 4), True, "official", CPU).groups) == 8
     assert len(layout(1, (20, 20, 20), (4, 4, 4), False, "masked", CPU).groups) == 1
@@ -169,7 +169,7 @@ def test_a_clipped_window_uses_the_middle_of_the_table() -> None:
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("with_bias", [False, True])
 def test_fused_and_chunked_are_one_function(monkeypatch, masked, with_bias) -> None:
-    monkeypatch.setattr("regbench_baselines.windows.FEW_MASK_ENTRIES", 0)
+    monkeypatch.setattr("regbench_baselines.layers.windows.FEW_MASK_ENTRIES", 0)
     monkeypatch.setattr(window_attention, "FUSED_WINDOWS", 3)
     monkeypatch.setattr(window_attention, "CHUNK_BYTES", 2**11)
     layout.cache_clear()

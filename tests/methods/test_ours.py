@@ -8,7 +8,7 @@ from torch import Tensor
 
 from regbench.api import Batch, Grid, Pair, Setting, Volume
 from regbench.errors import BadValueError
-from regbench_baselines.blocks import pad_to_multiple
+from regbench_baselines.layers.blocks import pad_to_multiple
 from regbench_methods.network import CrossBlock, Design, PrototypeContourNetwork
 from regbench_methods.ours import Ours, window_for
 from regbench_methods.ours_plus import OursPlus

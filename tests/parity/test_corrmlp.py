@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from regbench.spatial import warp
-from regbench_baselines.correlation import correlation
 from regbench_baselines.corrmlp import CorrMLPNet, official_network
+from regbench_baselines.layers.correlation import correlation
 
 CASE = "corrmlp_e8_d16_24x32x40"
 

@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from regbench_baselines.layers.swin import CrossAttention, SwinOptions, official_cross_key
 from regbench_baselines.official import Official
-from regbench_baselines.swin import CrossAttention, SwinOptions, official_cross_key
 
 VARIANTS = ["corrected", "legacy"]
 LWCA = Official(

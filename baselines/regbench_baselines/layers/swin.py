@@ -16,9 +16,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from regbench.api.geometry import Shape
-from regbench_baselines.blocks import pad_to_multiple, recomputed
-from regbench_baselines.window_attention import TABLE_STD, QueriesFrom, WindowAttention
-from regbench_baselines.windows import WindowRules
+from regbench_baselines.layers.blocks import pad_to_multiple, recomputed
+from regbench_baselines.layers.window_attention import TABLE_STD, QueriesFrom, WindowAttention
+from regbench_baselines.layers.windows import WindowRules
 
 AbsolutePosition = Literal["none", "learned", "sinusoidal"]
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from regbench_baselines.blocks import Conv3
+from regbench_baselines.layers.blocks import Conv3
 
 SLOPE = 0.2
 

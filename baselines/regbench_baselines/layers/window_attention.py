@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from regbench.api.geometry import Shape
-from regbench_baselines.windows import Group, Layout, Rows, WindowRules, layout, relative_index
+from regbench_baselines.layers.windows import Group, Layout, Rows, WindowRules, layout, relative_index
 
 QueriesFrom = Literal["context", "stream"]
 

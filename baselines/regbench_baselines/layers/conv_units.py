@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from regbench_baselines.blocks import conv3
-from regbench_baselines.upsampled_conv import upsampled_conv
+from regbench_baselines.layers.blocks import conv3
+from regbench_baselines.layers.upsampled_conv import upsampled_conv
 
 SLOPE = 0.01
 EPSILON = 1e-5
