@@ -11,10 +11,10 @@ from safetensors import SafetensorError
 from regbench.api import MaskRequest, MaskSource, Volume
 from regbench.data import Cohort, cache_folder
 from regbench.data.cohorts.preprocess import VERSION
-from regbench.data.files.atomic import storage_errors, write_bytes
+from regbench.data.files.atomic import write_bytes
 from regbench.data.files.folders import note_use
 from regbench.engine.plan import Chosen
-from regbench.engine.progress import Progress, Silent
+from regbench.engine.progress import Progress, Silent, during
 from regbench.engine.records.run_id import digest, plugin_identity
 from regbench.errors import BusyError, DataError, RunError
 from regbench.results import locked
@@ -52,12 +52,9 @@ def add_masks(
         kept = _read(folder / _FILE, cohort)
         if kept is not None:
             return _with(cohort, kept, source.plugin.name)
-        progress.started("masks", float(len(cohort.ids)), "scan")
-        try:
+        with during("masks", progress, float(len(cohort.ids))):
             request = mask_request(cohort, source.instance, modality, folder / "workspace", progress)
             made = source.instance.masks(request)
-        finally:
-            progress.done()
         masked = _with(cohort, made, source.plugin.name)
         content = {str(n): made[scan].data.cpu().contiguous() for n, scan in enumerate(cohort.ids)}
         write_bytes(folder / _FILE, safetensors.torch.save(content))
@@ -68,12 +65,11 @@ def add_masks(
 def _held(folder: Path, progress: Progress) -> Iterator[None]:
     """The folder's lock, waited for if another process makes the same masks."""
     with ExitStack() as held:
-        with storage_errors(folder):
-            try:
-                held.enter_context(locked(folder))
-            except BusyError:
-                progress.note("Another process is making the same masks; waiting for it.")
-                held.enter_context(locked(folder, patience_seconds=_PATIENCE_SECONDS))
+        try:
+            held.enter_context(locked(folder))
+        except BusyError:
+            progress.note("Another process is making the same masks; waiting for it.")
+            held.enter_context(locked(folder, patience_seconds=_PATIENCE_SECONDS))
         yield
 
 

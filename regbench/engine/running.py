@@ -1,9 +1,7 @@
 """Run a plan: train, evaluate, record."""
 
-from contextlib import ExitStack
 from dataclasses import replace
 
-from regbench.data.files.atomic import storage_errors
 from regbench.engine.plan import Plan
 from regbench.engine.progress import Progress, Silent
 from regbench.engine.records.record import lacks
@@ -34,10 +32,7 @@ def run(plan: Plan, store: Store, progress: Progress | None = None, *, force: bo
     """
     data = data_fingerprint(plan)
     folder = store.folder(plan.task_name, plan.row, run_id(plan, data))
-    with ExitStack() as held:
-        with storage_errors(folder.path):
-            held.enter_context(folder.lock())
-        folder.sweep()
+    with folder.lock():
         if force:
             folder.clear()
         before = folder.load()

@@ -18,7 +18,7 @@ from regbench.engine.evaluation.masks_alone import masks_alone
 from regbench.engine.evaluation.refinement import refining
 from regbench.engine.masks import add_masks
 from regbench.engine.plan import Plan
-from regbench.engine.progress import Phase, Progress
+from regbench.engine.progress import Phase, Progress, during
 from regbench.engine.proof.reopening import trained
 from regbench.engine.records.outside import keep_places
 from regbench.engine.records.record import metric_records, new_record, now
@@ -106,11 +106,8 @@ class Sitting:
 
     def _cohort(self) -> Cohort:
         plan = self.plan
-        self.progress.started("prepare", None, "scan")
-        try:
+        with during("prepare", self.progress):
             return load_cohort(plan.task, plan.folder, plan.protocol, device=plan.device, cache=plan.cache)
-        finally:
-            self.progress.done()
 
     def _lacks_masks(self) -> str | None:
         if self.method.masks == "always" and self.plan.masks is None:

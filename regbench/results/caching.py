@@ -69,7 +69,7 @@ def remove_entry(entry: Entry) -> bool:
         remove_folder(entry.path)
         return True
     try:
-        with storage_errors(entry.path), locked(entry.path, patience_seconds=0.0):
+        with locked(entry.path, patience_seconds=0.0):
             remove_folder(entry.path)
     except BusyError:
         return False

@@ -3,14 +3,17 @@
 import errno
 import fcntl
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from regbench.data.files.atomic import storage_errors
 from regbench.errors import BusyError
 
 LOCK = ".lock"
+_TEMPORARY = ".*.tmp.*"
 _PATIENCE_SECONDS = 1.0  # a reader that looks whether the lock is free holds it for a moment
 
 
@@ -18,7 +21,8 @@ _PATIENCE_SECONDS = 1.0  # a reader that looks whether the lock is free holds it
 def locked(folder: Path, *, patience_seconds: float = _PATIENCE_SECONDS) -> Iterator[None]:
     """Hold a folder: no other process (nor thread) that asks for it gets it meanwhile.
 
-    The operating system frees it when the process ends, however it ends.
+    The operating system frees it when the process ends, however it ends. What a holder that was killed had half written
+    or half removed is swept away first.
 
     Args:
         folder: made if it is not there.
@@ -26,14 +30,17 @@ def locked(folder: Path, *, patience_seconds: float = _PATIENCE_SECONDS) -> Iter
 
     Raises:
         BusyError: if it is still held after that.
-        OSError: if the folder cannot be written.
+        StorageError: if the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        _acquire(handle, folder, time.monotonic() + patience_seconds)
-        os.ftruncate(handle, 0)
-        os.write(handle, f"{os.getpid()}\n".encode())
+        with storage_errors(folder):
+            _acquire(handle, folder, time.monotonic() + patience_seconds)
+            os.ftruncate(handle, 0)
+            os.write(handle, f"{os.getpid()}\n".encode())
+            _sweep(folder)
         yield
     finally:
         os.close(handle)
@@ -59,6 +66,11 @@ def _acquire(handle: int, folder: Path, deadline: float) -> None:
                 f"Another process (number {holder}) holds {folder}; wait until it has finished, or stop it first."
             )
         time.sleep(0.02)
+
+
+def _sweep(folder: Path) -> None:
+    for left in [*folder.rglob(_TEMPORARY)]:
+        shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
 
 
 def _try(handle: int, kind: int) -> bool:

@@ -17,7 +17,6 @@ from regbench.results.lock import LOCK, is_locked, locked
 from regbench.results.record import SCHEMA_VERSION, RunRecord
 
 _RECORD = "run.json"
-_TEMPORARY = ".*.tmp.*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +103,6 @@ class RunFolder:
         with storage_errors(self.path):
             for path in self._content():
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-    def sweep(self) -> None:
-        """Remove half-written files, and half-removed folders, that a killed process left."""
-        with storage_errors(self.path):
-            for path in [*self.path.rglob(_TEMPORARY)]:
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     def keeps_fields(self, record: RunRecord) -> bool:
         """Whether the record names displacement fields and all of them are there; a killed process leaves some."""

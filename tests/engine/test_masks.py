@@ -93,10 +93,10 @@ def test_a_cache_that_is_only_read_gives_the_masks_that_it_has(
 ) -> None:
     first = add(toy_cohort, toys.Halves())
 
-    def refuse(_folder: Path, **_: float) -> None:
+    def refuse(*_: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr("regbench.engine.masks.locked", refuse)
+    monkeypatch.setattr("regbench.results.lock.os.open", refuse)
     second = add(toy_cohort, toys.Halves())
     assert first.masks is not None
     assert second.masks is not None

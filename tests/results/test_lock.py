@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from regbench.errors import BusyError
+from regbench.errors import BusyError, StorageError
 from regbench.results import is_locked, locked
 
 HOLD = textwrap.dedent(
@@ -56,3 +56,19 @@ def test_is_freed_when_the_block_fails(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="inside"), locked(tmp_path):
         raise ValueError("inside")
     assert not is_locked(tmp_path)
+
+
+def test_what_a_killed_holder_left_is_swept_by_the_next(tmp_path: Path) -> None:
+    removed = tmp_path / ".ba9876543210.tmp.fields"
+    for left in (tmp_path / "workspace" / ".0123456789ab.tmp.state.pt", removed / ".0123456789ab.tmp.disp.nii.gz"):
+        left.parent.mkdir()
+        left.write_bytes(b"half")
+    (tmp_path / "whole").write_bytes(b"whole")
+    with locked(tmp_path):
+        assert sorted(path.name for path in tmp_path.rglob("*")) == [".lock", "whole", "workspace"]
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="a part of its path is a file"), locked(tmp_path / "file" / "run"):
+        pass

@@ -14,7 +14,7 @@ from regbench.api import Case, Field, Method, Metric, Pair, PairId, Volume
 from regbench.data import Cohort, write_field
 from regbench.engine.devices import cores, synchroniser
 from regbench.engine.meter import MemoryMeter, Pace
-from regbench.engine.progress import Progress, Tick
+from regbench.engine.progress import Progress, Tick, during
 from regbench.engine.seeds import derive, own_randomness
 from regbench.errors import RegbenchError, RunError
 from regbench.results import CaseRow, pair_name
@@ -88,12 +88,9 @@ def evaluate(
         RunError: if a field is not finite or does not lie on its pair's grid, or a metric fails.
     """
     evaluation = _Evaluating(method, register, cohort, metrics, progress, seed, fields)
-    progress.started("evaluate", float(len(cohort.protocol.test_pairs)), "pair")
-    try:
-        with own_randomness(cohort.device):
-            return evaluation.all()
-    finally:
-        progress.done()
+    total = float(len(cohort.protocol.test_pairs))
+    with during("evaluate", progress, total, "pair"), own_randomness(cohort.device):
+        return evaluation.all()
 
 
 class _Evaluating:

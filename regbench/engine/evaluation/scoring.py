@@ -7,7 +7,7 @@ from regbench.api import Field, Metric, PairId
 from regbench.data import Cohort
 from regbench.engine.devices import cores
 from regbench.engine.evaluation.evaluate import groups, score
-from regbench.engine.progress import Progress, Tick
+from regbench.engine.progress import Progress, Tick, during
 from regbench.results import CaseRow
 
 _MOST_WORKERS = 8
@@ -36,17 +36,14 @@ def score_fields(
         RunError: if a metric fails.
     """
     rows: dict[PairId, list[CaseRow]] = {}
-    progress.started("evaluate", float(len(pairs)), "pair")
-    try:
-        with ThreadPoolExecutor(max_workers=min(cores(), _MOST_WORKERS)) as pool:
-            for group in groups(pairs, cores()):
-                fields = {pair: field_of(pair) for pair in group}
+    threads = ThreadPoolExecutor(max_workers=min(cores(), _MOST_WORKERS))
+    with during("evaluate", progress, float(len(pairs)), "pair"), threads as pool:
+        for group in groups(pairs, cores()):
+            fields = {pair: field_of(pair) for pair in group}
 
-                def scored(pair: PairId, fields: Mapping[PairId, Field] = fields) -> list[CaseRow]:
-                    return score(fields[pair], cohort, pair, metrics, fields.get(PairId(pair.moving, pair.fixed)))
+            def scored(pair: PairId, fields: Mapping[PairId, Field] = fields) -> list[CaseRow]:
+                return score(fields[pair], cohort, pair, metrics, fields.get(PairId(pair.moving, pair.fixed)))
 
-                rows |= zip(group, pool.map(scored, group), strict=True)
-                progress.advanced(Tick(done=float(len(rows))))
-    finally:
-        progress.done()
+            rows |= zip(group, pool.map(scored, group), strict=True)
+            progress.advanced(Tick(done=float(len(rows))))
     return tuple(row for pair in pairs for row in rows[pair])

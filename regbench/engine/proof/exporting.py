@@ -5,7 +5,7 @@ from typing import Literal
 
 from regbench.data import replacing_folder, write_itk_field
 from regbench.data.learn2reg import submission_name, write_submission_field
-from regbench.engine.progress import Progress, Silent, Tick
+from regbench.engine.progress import Progress, Silent, Tick, during
 from regbench.engine.proof.reopening import Reopened
 from regbench.errors import StorageError
 
@@ -32,19 +32,15 @@ def export(run: Reopened, layout: Layout, folder: Path, progress: Progress | Non
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StorageError(f"{folder} exists and is not empty; name a new folder.")
     told, resampled = progress or Silent(), 0
-    told.started("evaluate", float(len(run.pairs)), "pair")
-    try:
-        with replacing_folder(folder) as temporary:
-            for number, pair in enumerate(run.pairs, 1):
-                field = run.field(pair)
-                if layout == "l2r":
-                    resampled += write_submission_field(temporary, pair, field, run.cohort)
-                else:
-                    name = submission_name(pair).replace("disp_", "warp_", 1)
-                    write_itk_field(temporary / name, field, run.cohort.image(pair.moving).grid)
-                told.advanced(Tick(done=float(number)))
-    finally:
-        told.done()
+    with during("evaluate", told, float(len(run.pairs)), "pair"), replacing_folder(folder) as temporary:
+        for number, pair in enumerate(run.pairs, 1):
+            field = run.field(pair)
+            if layout == "l2r":
+                resampled += write_submission_field(temporary, pair, field, run.cohort)
+            else:
+                name = submission_name(pair).replace("disp_", "warp_", 1)
+                write_itk_field(temporary / name, field, run.cohort.image(pair.moving).grid)
+            told.advanced(Tick(done=float(number)))
     return _notes(run, resampled)
 
 

@@ -1,18 +1,17 @@
 """Fields that were made elsewhere: scored, recorded, and put on the board like any run."""
 
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 from regbench.api import Card, Field, Method, Pair, PairId
 from regbench.data import load_cohort, write_field
-from regbench.data.files.atomic import remove_folder, storage_errors
+from regbench.data.files.atomic import remove_folder
 from regbench.data.learn2reg import FieldFolder, submission_name
 from regbench.engine.evaluation.scoring import score_fields
 from regbench.engine.plan import Chosen, Plan
-from regbench.engine.progress import Progress, Silent
+from regbench.engine.progress import Progress, Silent, during
 from regbench.engine.records.outside import keep_places
 from regbench.engine.records.record import lacks, new_record, now
 from regbench.engine.records.run_id import digest, pairs_digest, task_settings
@@ -69,19 +68,13 @@ def evaluate_fields(
         BusyError: if another process holds the run.
     """
     told, begun = progress or Silent(), time.perf_counter()
-    told.started("prepare", None, "scan")
-    try:
+    with during("prepare", told):
         cohort = load_cohort(plan.task, plan.folder, plan.protocol, device=plan.device, cache=plan.cache)
         source = FieldFolder(fields, cohort)
         digests = source.digests(list(plan.protocol.test_pairs))
-    finally:
-        told.done()
     plan = _identified(plan, digests)
     folder = store.folder(plan.task_name, plan.row, _run_id(plan, cohort.fingerprint))
-    with ExitStack() as held:
-        with storage_errors(folder.path):
-            held.enter_context(folder.lock())
-        folder.sweep()
+    with folder.lock():
         if force:
             folder.clear()
         before = folder.load()

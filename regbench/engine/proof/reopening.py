@@ -14,7 +14,7 @@ from regbench.engine.evaluation.evaluate import Register, checked, in_order, see
 from regbench.engine.evaluation.refinement import refining
 from regbench.engine.masks import add_masks
 from regbench.engine.plan import Chosen
-from regbench.engine.progress import Progress, Silent
+from regbench.engine.progress import Progress, Silent, during
 from regbench.engine.proof.given import FIELDS, GivenFields
 from regbench.engine.records.outside import placed
 from regbench.engine.records.run_id import pairs_digest
@@ -166,11 +166,8 @@ def reopen(
     method = _method(registry, folder, record)
     place = _scans(task, record, data, cache)
     _check_fingerprint(task, place, record)
-    told.started("prepare", None, "scan")
-    try:
+    with during("prepare", told):
         cohort = load_cohort(task, place, record.protocol, device=device, cache=cache)
-    finally:
-        told.done()
     masked = _masked(cohort, task, registry, (folder, record), told, cache)
     return Reopened(folder, record, task, method, masked, differences(registry, record))
 
