@@ -1,8 +1,9 @@
 """What a GPU does with regbench, in one command of at most ten minutes: `python -m benchmarks.gpu -o DIR`.
 
 For each trainable method, in float32 and under bfloat16 autocast: is a step on the GPU the same as on the CPU, how many
-steps a second at 160³, how much memory; then a short run of the tool itself on the phantom. The results are printed and
-written as gpu.md and gpu.json. Nothing is compiled by torch.compile: no recipe of regbench asks for it.
+steps a second at 160³, how much memory, and how many and how much of the plain formulation of the baselines; then a
+short run of the tool itself on the phantom. The results are printed and written as gpu.md and gpu.json. Nothing is
+compiled by torch.compile: no recipe of regbench asks for it.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.plain.training import METHODS, Plain
 from benchmarks.training import Training, sent
 from regbench.api import Batch, Setting, Trainable
 from regbench.registry import Registry
@@ -115,7 +117,7 @@ def measured(name: str, method: Trainable, size: int, device: torch.device, seco
     """A row for each precision; one that fails says why."""
     on_gpu = device.type == "cuda"
     wait: Callable[[], None] = torch.cuda.synchronize if on_gpu else lambda: None
-    for precision in PRECISIONS:
+    for precision in PRECISIONS[:1] if isinstance(method, Plain) else PRECISIONS:  # plain LNCC needs float32
         worst = rate = peak = float("nan")
         note = ""
         try:
@@ -147,13 +149,15 @@ def short_run(device: str) -> str:
 
 
 def trainable(names: Sequence[str]) -> Iterator[tuple[str, Trainable]]:
-    """The methods of these names that are trained, or all of them; `ours` and its kin also with checkpointing."""
+    """The methods of these names that are trained, or all; also with checkpointing, baselines as they are written."""
     registry = Registry()
     for name in names or registry.names("method"):
         made: Any = registry.load("method", name)
         if issubclass(made, Trainable):
             yield name, made()
             yield f"{name}, checkpointing", replace(made(), checkpointing=True)
+        if name in METHODS:
+            yield f"{name}, plain", Plain(METHODS[name])
 
 
 def main() -> None:

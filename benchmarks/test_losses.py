@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from monai.losses import LocalNormalizedCrossCorrelationLoss
 from torch import Tensor
 
+from benchmarks.plain import objective as plain
 from benchmarks.ratio import peak_bytes, ratio
 from regbench.losses import gradient_penalty, lncc, warped_dice
 from regbench.spatial import warp
@@ -15,16 +16,6 @@ from regbench.spatial import warp
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 LABELS = tuple(range(1, 13))
-
-
-def plain_lncc(fixed: Tensor, moved: Tensor, window: int = 9) -> Tensor:
-    """Five convolutions with a kernel of ones."""
-    kernel = torch.ones(1, 1, window, window, window, dtype=fixed.dtype)
-    products = fixed, moved, fixed * fixed, moved * moved, fixed * moved
-    a, b, aa, bb, ab = (F.conv3d(volume, kernel, padding=window // 2) for volume in products)
-    count = window**3
-    cross = ab - a * b / count
-    return -(cross * cross / ((aa - a * a / count) * (bb - b * b / count) + 1e-5)).mean()
 
 
 def exact_lncc(fixed: Tensor, moved: Tensor) -> Tensor:
@@ -41,31 +32,6 @@ def exact_lncc(fixed: Tensor, moved: Tensor) -> Tensor:
     variances = (box(x * x) - box(x) ** 2 / 729 for x in (a, b))
     variance_a, variance_b = (variance.clamp(min=0) for variance in variances)
     return -(cross * cross / (variance_a * variance_b + 1e-5)).mean()
-
-
-def plain_penalty(u: Tensor) -> Tensor:
-    """Each axis is brought to the front, subtracted, and brought back."""
-    terms = []
-    for axis in (2, 3, 4):
-        first = u.permute(axis, *(other for other in range(5) if other != axis))
-        difference = (first[1:] - first[:-1]).permute(*range(1, axis + 1), 0, *range(axis + 1, 5))
-        terms.append((difference * difference).flatten(1).mean(1))
-    return (sum(terms) / 3).mean()
-
-
-def plain_dice(fixed: Tensor, moving: Tensor, u: Tensor) -> Tensor:
-    """All thirteen channels one-hot, warped, multiplied."""
-
-    def one_hot(mask: Tensor) -> Tensor:
-        return F.one_hot(mask[:, 0].long(), 13).permute(0, 4, 1, 2, 3).to(u.dtype)
-
-    size = u.shape[2:]
-    identity = torch.stack(torch.meshgrid(*[torch.arange(n, dtype=u.dtype) for n in size], indexing="ij"))
-    points = [2 * ((identity[axis] + u[:, axis]) / (n - 1) - 0.5) for axis, n in enumerate(size)]
-    grid = torch.stack(points[::-1], 4)
-    target, moved = one_hot(fixed), F.grid_sample(one_hot(moving), grid, align_corners=True)
-    overlap, total = (target * moved).sum((2, 3, 4)), target.sum((2, 3, 4)) + moved.sum((2, 3, 4))
-    return (1 - 2 * overlap / total)[:, 1:].mean()
 
 
 def _smooth(seed: int, channels: int, size: int) -> Tensor:
@@ -113,18 +79,18 @@ def _far(ours: Tensor, reference: Tensor) -> float:
 
 def test_lncc_against_five_convolutions() -> None:
     fixed, moved = _images(96)
-    plain, fast, exact = (
-        _with_gradient(lambda image, loss=loss: loss(fixed, image), moved) for loss in (plain_lncc, lncc, exact_lncc)
+    slow, fast, exact = (
+        _with_gradient(lambda image, loss=loss: loss(fixed, image), moved) for loss in (plain.lncc, lncc, exact_lncc)
     )
     assert abs(float(fast[0] - exact[0])) < 1e-6
-    assert abs(float(plain[0] - exact[0])) < 1e-4
+    assert abs(float(slow[0] - exact[0])) < 1e-4
     result = ratio(
-        lambda: _with_gradient(lambda image: plain_lncc(fixed, image), moved),
+        lambda: _with_gradient(lambda image: plain.lncc(fixed, image), moved),
         lambda: _with_gradient(lambda image: lncc(fixed, image), moved),
         repeats=1,
         warmup=0,
     )
-    errors = _far(fast[1], exact[1]), _far(plain[1], exact[1])
+    errors = _far(fast[1], exact[1]), _far(slow[1], exact[1])
     print(f"\nLNCC 9³ of 96³ over five convolutions: {result}; gradient off by {errors[0]:.0e}, plain {errors[1]:.0e}")  # noqa: T201
     assert errors[0] < 1e-4
     assert result.cpu >= 25
@@ -163,10 +129,10 @@ def test_flow_gradient_of_lncc(name: str) -> None:
 @pytest.mark.parametrize("size", [96, 160])
 def test_gradient_penalty(size: int) -> None:
     u = 2 * _smooth(0, 3, size)
-    plain, fast = (_with_gradient(loss, u) for loss in (plain_penalty, gradient_penalty))
-    torch.testing.assert_close(fast[0], plain[0], rtol=1e-5, atol=0)
-    assert _far(fast[1], plain[1]) < 1e-5
-    calls = lambda: _with_gradient(plain_penalty, u), lambda: _with_gradient(gradient_penalty, u)
+    slow, fast = (_with_gradient(loss, u) for loss in (plain.gradient_penalty, gradient_penalty))
+    torch.testing.assert_close(fast[0], slow[0], rtol=1e-5, atol=0)
+    assert _far(fast[1], slow[1]) < 1e-5
+    calls = lambda: _with_gradient(plain.gradient_penalty, u), lambda: _with_gradient(gradient_penalty, u)
     result = ratio(*calls, repeats=7)
     memory = [peak_bytes(call) / 2**20 for call in calls]
     print(f"\ngradient penalty of {size}³: {result}; peak {memory[0]:.0f} MiB plain, {memory[1]:.0f} MiB fast")  # noqa: T201
@@ -178,11 +144,11 @@ def test_gradient_penalty(size: int) -> None:
 def test_dice_of_twelve_warped_classes(size: int) -> None:
     fixed = _organs(size)
     moving, u = torch.roll(fixed, (3, 2, -2), (2, 3, 4)), 2 * _smooth(0, 3, size)
-    losses = lambda v: plain_dice(fixed, moving, v), lambda v: warped_dice(fixed, moving, v, LABELS)
-    plain, fast = (_with_gradient(loss, u) for loss in losses)
-    torch.testing.assert_close(fast[0], plain[0], rtol=1e-5, atol=0)
+    losses = lambda v: plain.dice(fixed, moving, v), lambda v: warped_dice(fixed, moving, v, LABELS)
+    slow, fast = (_with_gradient(loss, u) for loss in losses)
+    torch.testing.assert_close(fast[0], slow[0], rtol=1e-5, atol=0)
     # The plain way rounds indices; where that takes a point over a voxel's border it has the other side's slope.
-    assert _far(fast[1], plain[1]) < 1e-2
+    assert _far(fast[1], slow[1]) < 1e-2
     if size == 96:
         exact = [_with_gradient(loss, u.double())[1] for loss in losses]
         assert _far(exact[1], exact[0]) < 1e-9

@@ -9,25 +9,11 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
+from benchmarks.plain.objective import warp as plain_warp
 from benchmarks.ratio import peak_bytes, ratio
 from regbench.spatial import integrate, warp, warp_labels
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-class PlainWarp:
-    """A buffer of identity indices, normalised sums, the axes reversed, torch's sampler."""
-
-    def __init__(self, size: int) -> None:
-        axes = [torch.arange(size, dtype=torch.float32)] * 3
-        self._identity = torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
-
-    def __call__(self, image: Tensor, u: Tensor) -> Tensor:
-        """The image at x + u(x)."""
-        points = self._identity + u
-        normalised = [2 * (points[:, axis] / (n - 1) - 0.5) for axis, n in enumerate(u.shape[2:])]
-        grid = torch.stack(normalised, 1).permute(0, 2, 3, 4, 1)[..., [2, 1, 0]]
-        return F.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
 
 
 def _smooth(seed: int, channels: int, size: int) -> Tensor:
@@ -46,7 +32,6 @@ def _field_gradient(warping: Callable[[Tensor, Tensor], Tensor], image: Tensor, 
 @pytest.mark.parametrize("size", [96, 160])
 def test_warp_with_a_gradient_for_the_field(size: int) -> None:
     image, u = _smooth(0, 1, size), 2 * _smooth(1, 3, size)
-    plain_warp = PlainWarp(size)
     plain, fast = (_field_gradient(warping, image, u) for warping in (plain_warp, warp))
     torch.testing.assert_close(fast[0], plain[0], rtol=0, atol=1e-4)
     # The plain way rounds indices; where that takes a point over a voxel's border it has the other side's slope.
@@ -62,7 +47,7 @@ def test_warp_with_a_gradient_for_the_field(size: int) -> None:
 
 
 def test_integration_is_no_slower() -> None:
-    velocity, plain_warp = _smooth(1, 3, 80), PlainWarp(80)
+    velocity = _smooth(1, 3, 80)
 
     def plain(velocity: Tensor) -> Tensor:
         u = velocity / 2**7
