@@ -6,7 +6,7 @@ from pathlib import Path
 
 from regbench.data.files.atomic import remove_folder, storage_errors
 from regbench.errors import BusyError
-from regbench.results.lock import LOCK, is_locked, locked
+from regbench.results.lock import LOCK, TEMPORARY, is_locked, locked
 
 _MARKS = {"cohorts": ("cohort.json",), "phantoms": ("files.json",), "masks": ("masks.safetensors", "workspace")}
 _DAY_SECONDS = 86400.0
@@ -38,6 +38,8 @@ class Entry:
 def cache_entries(cache: Path) -> list[Entry]:
     """Every prepared cohort, phantom cohort and set of masks, longest unused first; nothing else is looked at.
 
+    What a killed process had half made of one is listed as well.
+
     Args:
         cache: the folder, which need not exist.
 
@@ -48,8 +50,8 @@ def cache_entries(cache: Path) -> list[Entry]:
         found = [
             _entry(folder)
             for kind, marks in _MARKS.items()
-            for folder in sorted((cache / kind).glob("[!.]*"))
-            if not folder.is_symlink() and any((folder / mark).exists() for mark in marks)
+            for folder in sorted((cache / kind).glob("*"))
+            if not folder.is_symlink() and (folder.match(TEMPORARY) or any((folder / mark).exists() for mark in marks))
         ]
     return sorted(found, key=lambda entry: -entry.unused_seconds)
 

@@ -13,7 +13,7 @@ from regbench.data.files.atomic import storage_errors
 from regbench.errors import BusyError
 
 LOCK = ".lock"
-_TEMPORARY = ".*.tmp.*"
+TEMPORARY = ".*.tmp.*"
 _PATIENCE_SECONDS = 1.0  # a reader that looks whether the lock is free holds it for a moment
 
 
@@ -69,7 +69,7 @@ def _acquire(handle: int, folder: Path, deadline: float) -> None:
 
 
 def _sweep(folder: Path) -> None:
-    for left in [*folder.rglob(_TEMPORARY)]:
+    for left in [*folder.rglob(TEMPORARY)]:
         shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
 
 

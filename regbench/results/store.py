@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -17,6 +18,7 @@ from regbench.results.lock import LOCK, is_locked, locked
 from regbench.results.record import SCHEMA_VERSION, RunRecord
 
 _RECORD = "run.json"
+_SEAL = "seal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class RunFolder:
         """The record, or None where there is none. One left "running" by a dead process reads as "interrupted".
 
         Raises:
-            StorageError: if there is one that cannot be read.
+            StorageError: if there is one that cannot be read, or that was changed by somebody else than `save`.
         """
         path = self.path / _RECORD
         try:
@@ -87,12 +89,14 @@ class RunFolder:
         return record
 
     def save(self, record: RunRecord) -> None:
-        """Write the record, atomically.
+        """Write the record, atomically, with a digest of itself.
 
         Raises:
             StorageError: where it cannot be written.
         """
-        write_text(self.path / _RECORD, record.model_dump_json(indent=2) + "\n")
+        content = json.loads(record.model_dump_json())
+        sealed = {**content, _SEAL: _seal(content)}
+        write_text(self.path / _RECORD, json.dumps(sealed, indent=2, ensure_ascii=False) + "\n")
 
     def clear(self) -> None:
         """Remove everything but the lock.
@@ -154,17 +158,18 @@ class Store:
 
     def list(self) -> Listing:
         """Every run that can be read, and what is wrong with the others."""
-        runs, faults = [], []
-        for path in sorted(self.root.glob(f"*/*/*/{_RECORD}")):
-            folder = RunFolder(path.parent)
+        runs: dict[str, tuple[RunFolder, RunRecord]] = {}
+        faults = []
+        for folder in self._folders():
             try:
-                record = folder.load()
+                record = _own_record(folder)
             except StorageError as error:
                 faults.append(str(error))
-            else:
-                if record:
-                    runs.append((folder, record))
-        return Listing(tuple(runs), tuple(faults))
+                continue
+            first, _ = runs.setdefault(record.run_id, (folder, record))
+            if first != folder:
+                faults.append(f"{folder.path} has the id of {first.path}; remove one of the two.")
+        return Listing(tuple(runs.values()), tuple(faults))
 
     def find(self, name: str) -> tuple[RunFolder, RunRecord]:
         """One run.
@@ -181,13 +186,28 @@ class Store:
         record = folder.load() if name else None
         if record:
             return folder, record
-        runs = {record.run_id: (folder, record) for folder, record in self.list()}
-        found = [run_id for run_id in runs if name and run_id.startswith(name)]
+        folders = self._folders()
+        found = [folder for folder in folders if name and folder.path.name.startswith(name)]
         if len(found) > 1:
-            raise BadValueError(f"'{name}' may be any of the runs {', '.join(found)}; give more of the id.")
+            names = ", ".join(folder.path.name for folder in found)
+            raise BadValueError(f"'{name}' may be any of the runs {names}; give more of the id, or a folder.")
         if not found:
-            raise UnknownNameError("run", name, runs)
-        return runs[found[0]]
+            raise UnknownNameError("run", name, [folder.path.name for folder in folders])
+        return found[0], _own_record(found[0])
+
+    def _folders(self) -> "list[RunFolder]":
+        """Every folder with something that only a run has."""
+        files = [file for name in (_RECORD, "cases.csv") for file in self.root.glob(f"*/*/*/{name}")]
+        return [RunFolder(path) for path in sorted({file.parent for file in files})]
+
+
+def _own_record(folder: RunFolder) -> RunRecord:
+    record = folder.load()
+    if record is None:
+        raise StorageError(f"{folder.path} lacks its {_RECORD}; restore it, or remove the folder.")
+    if record.run_id != folder.path.name:
+        raise StorageError(f"{folder.path} holds the record of run {record.run_id}; restore its own, or remove it.")
+    return record
 
 
 def _folder_name(row: str) -> str:
@@ -201,23 +221,32 @@ def _folder_name(row: str) -> str:
 
 def _parse(path: Path, content: bytes) -> RunRecord:
     try:
-        version = json.loads(content)["schema_version"]
+        read = json.loads(content)
+        version, seal = read["schema_version"], read.pop(_SEAL, None)
         if isinstance(version, int) and version > SCHEMA_VERSION:
             raise StorageError(
                 f"{path} was written by a newer regbench (schema {version}; this one reads up to {SCHEMA_VERSION}); "
                 "upgrade regbench to read it."
             )
-        return RunRecord.model_validate_json(content)
+        if seal not in (None, _seal(read)):  # older records have none
+            raise StorageError(
+                f"{path} was changed after its run wrote it; restore it, or repeat its run with --force."
+            )
+        return RunRecord.model_validate(read)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise StorageError(
             f"{path} is no run record: {where}: {first['msg']}; restore it or remove its folder."
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StorageError(
             f"{path} is no run record: it is not the JSON of one; restore it or remove its folder."
         ) from error
+
+
+def _seal(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _digest(path: Path) -> str:

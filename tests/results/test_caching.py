@@ -43,6 +43,18 @@ def test_only_what_regbench_made_is_listed_longest_unused_first(cache: Path) -> 
     assert sorted(path.name for path in cache.glob("*/*")) == ["link", "thesis"]
 
 
+def test_what_a_killed_process_had_half_made_goes_as_well(cache: Path) -> None:
+    half = cache / "cohorts" / ".0123456789ab.tmp.d"
+    (half / "0000-image.npy").parent.mkdir()
+    (half / "0000-image.npy").write_bytes(b"x" * 7)
+    (entry,) = (entry for entry in cache_entries(cache) if entry.path == half)
+    assert (entry.bytes, entry.held) == (7, True), "somebody may be at it"
+    age(half, 1)
+    (entry,) = (entry for entry in cache_entries(cache) if entry.path == half)
+    assert remove_entry(entry)
+    assert not half.exists()
+
+
 def test_what_was_just_used_or_is_locked_stays(cache: Path) -> None:
     age(cache / "phantoms" / "b", 1)
     with locked(cache / "masks" / "c"):

@@ -1,6 +1,7 @@
 import errno
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,6 +48,7 @@ def test_running_without_a_living_process_is_interrupted(tmp_path: Path, make_re
         ("{", "is no run record"),
         ("[]", "is no run record"),
         ("\x00\x00", "is no run record"),
+        ("[" * 100_000, "is no run record"),
         ('{"schema_version": 1}', "run_id: Field required"),
         ('{"schema_version": 2, "anything": 1}', "newer regbench .*schema 2"),
     ],
@@ -65,6 +67,44 @@ def test_a_broken_record_is_reported_and_stops_nothing(
     assert str(broken) in listing.faults[0]
     with pytest.raises(StorageError, match=said):
         RunFolder(broken.parent).load()
+
+
+def test_a_record_that_was_edited_is_no_record_of_its_run(tmp_path: Path, make_record: Make) -> None:
+    record = make_record(row="toy ×2")
+    folder = put(Store(tmp_path), record)
+    file = folder.path / "run.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content))
+    assert folder.load() == record, "written in another way, it says the same"
+    for change in ({"seed": 1}, {"masks": None, "refine": 3}, {"seal": "0" * 64}):
+        file.write_text(json.dumps(content | change))
+        with pytest.raises(StorageError, match=r"run\.json was changed after its run wrote it"):
+            folder.load()
+    del content["seal"]
+    file.write_text(json.dumps(content))
+    assert folder.load() == record, "older records have no seal"
+
+
+def test_a_run_counts_once_and_only_in_its_own_folder(tmp_path: Path, make_record: Make) -> None:
+    store = Store(tmp_path)
+    original, lost = put(store, make_record("abc1")), put(store, make_record("abd2"))
+    copy = tmp_path / "toy" / "zcopy" / "abc1"
+    shutil.copytree(original.path, copy)
+    shutil.copytree(original.path, tmp_path / "toy" / "toy" / "eee3")
+    lost.cases.touch()
+    (lost.path / "run.json").unlink()
+    listing = store.list()
+    assert [folder for folder, _ in listing] == [original]
+    assert [fault.removeprefix(f"{tmp_path}/toy/").split(";")[0] for fault in listing.faults] == [
+        "toy/abd2 lacks its run.json",
+        "toy/eee3 holds the record of run abc1",
+        f"zcopy/abc1 has the id of {original.path}",
+    ]
+    with pytest.raises(BadValueError, match="any of the runs abc1, abc1; give more of the id, or a folder"):
+        store.find("abc1")
+    with pytest.raises(StorageError, match=r"lacks its run\.json"):
+        store.find("abd")
+    assert store.find(str(copy))[1].run_id == "abc1"
 
 
 def test_find_by_folder_by_id_and_by_its_beginning(tmp_path: Path, make_record: Make) -> None:
