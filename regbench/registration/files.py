@@ -46,7 +46,7 @@ def read_own(
         try:
             _check_no_folder(path)
             stored = read_stored(path)
-            notes.extend(_placeless(stored, path))
+            notes.extend(_doubts(stored, path))
             return canonical(stored, path, kind)
         except DataError as error:
             faults.extend(error.faults)
@@ -58,6 +58,11 @@ def read_own(
         raise DataError(faults)
     if torch.equal(fixed_scan.data, moving_scan.data):
         notes.append("Both scans hold the same values, voxel for voxel: was one file named twice?")
+    for name, scan in (("fixed", fixed_scan), ("moving", moving_scan)):
+        if scan.data.min() == scan.data.max():
+            notes.append(
+                f"The {name} scan holds one value everywhere, to which nothing can be aligned: is it the right one?"
+            )
     return OwnScans(fixed_scan, moving_scan, fixed_mask, moving_mask, fixed_labels, moving_labels, tuple(notes))
 
 
@@ -66,15 +71,35 @@ def _check_no_folder(path: Path) -> None:
         raise DataError([f"{path} is a folder; expected a NIfTI file, such as dcm2niix makes of a DICOM series."])
 
 
-def _placeless(stored: Stored, path: Path) -> list[str]:
-    """What has to be known of a file without an affine: nibabel and ITK do not take it to lie at one place."""
+def _doubts(stored: Stored, path: Path) -> list[str]:
+    """What has to be known of a file that nibabel and ITK do not take to lie at one place."""
     header = stored.header
-    if not isinstance(header, _nibabel.Nifti1Header) or header["sform_code"] > 0 or header["qform_code"] > 0:
+    if not isinstance(header, _nibabel.Nifti1Header):
+        return []
+    sform, qform = header["sform_code"] > 0, header["qform_code"] > 0
+    if not sform and not qform:
+        return [
+            f"{path.name} does not say where it lies (its sform and qform codes are 0): its axes are taken to point to "
+            "the left, front and head, which other programs need not do; write its affine anew if that is wrong."
+        ]
+    apart_mm = _apart_mm(header) if sform and qform else 0.0
+    if apart_mm <= min(header.get_zooms()[:3]) / 2:
         return []
     return [
-        f"{path.name} does not say where it lies (its sform and qform codes are 0): its axes are taken to point to the "
-        "left, front and head, which other programs need not do; write its affine anew if that is wrong."
+        f"{path.name} lies at two places, up to {apart_mm:.0f} mm apart: by its sform, which is taken, and by its "
+        "qform, which ITK may take, and then misplaces what comes out; write both anew."
     ]
+
+
+def _apart_mm(header: Any) -> float:
+    """By how much the sform and the qform disagree at the corner where they do most."""
+    corners = np.indices((2, 2, 2)).reshape(3, -1).T * (np.array(header.get_data_shape()[:3]) - 1)
+    try:
+        forms = header.get_sform(), header.get_qform()
+    except ValueError:  # a quaternion that turns nothing, by which nobody can go
+        return 0.0
+    sform, qform = (_nibabel.affines.apply_affine(form, corners) for form in forms)
+    return float(np.linalg.norm(sform - qform, axis=1).max())
 
 
 def label_type(path: Path) -> np.dtype[Any]:

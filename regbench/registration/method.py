@@ -14,7 +14,7 @@ from regbench.engine.proof.given import FIELDS
 from regbench.engine.records.outside import placed
 from regbench.engine.seeds import derive, own_randomness
 from regbench.engine.training.checkpoint import load_weights
-from regbench.errors import BadValueError, DataError, PluginError
+from regbench.errors import BadValueError, PluginError
 from regbench.registration.pair import OwnScans, Preparation
 from regbench.registration.placing import numbers_in
 from regbench.registry import Registry, configuration, configure
@@ -78,7 +78,7 @@ class Registrar:
         def register(pair: Pair) -> Any:
             reason = self.method.skip(pair)
             if reason is not None:
-                raise BadValueError(f"{self.name} cannot register this pair: {reason}.")
+                raise BadValueError(f"{self.name} cannot register this pair: {reason.rstrip('.')}.")
             return refined(pair)
 
         return register
@@ -181,13 +181,6 @@ def _preparation(protocol: Protocol, *, masked: bool) -> Preparation:
 
 
 def mask_labels_of(scans: OwnScans) -> list[int]:
-    """The labels that are in the masks.
-
-    Raises:
-        DataError: for masks that are empty.
-    """
+    """The labels that are in the masks."""
     masks = [mask for mask in (scans.fixed_mask, scans.moving_mask) if mask is not None]
-    found = sorted({label for mask in masks for label in numbers_in(mask)})
-    if masks and not found:
-        raise DataError(["The masks are empty; expected label numbers above 0 in them."])
-    return found
+    return sorted({label for mask in masks for label in numbers_in(mask)})

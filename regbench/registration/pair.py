@@ -67,11 +67,14 @@ class OwnScans:
             for name, volume in ((f"{scan} mask", mask), (f"{scan} label map", labels))
             if volume is not None and (difference := Placement(volume.grid, _ORDER).difference(Placement(grid, _ORDER)))
         ]
-        if self.fixed_labels is not None and self.moving_labels is not None:
-            held = [numbers_in(labels) for labels in (self.fixed_labels, self.moving_labels)]
-            if not set(held[0]) & set(held[1]):
+        for name, purpose, fixed, moving in (
+            ("masks", "matched", self.fixed_mask, self.moving_mask),
+            ("label maps", "scored", self.fixed_labels, self.moving_labels),
+        ):
+            held = [[] if labels is None else numbers_in(labels) for labels in (fixed, moving)]
+            if fixed is not None and moving is not None and not set(held[0]) & set(held[1]):
                 faults.append(
-                    "The label maps have no label in common, so that nothing can be scored: the fixed one holds "
+                    f"The {name} have no label in common, so that nothing can be {purpose}: the fixed one holds "
                     f"{held[0] or 'none'}, the moving one {held[1] or 'none'}."
                 )
         for scan, volume in (("fixed", self.fixed), ("moving", self.moving)):

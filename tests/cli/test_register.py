@@ -29,6 +29,8 @@ class Middles(Method):
     """Moves the middle of one mask onto that of the other."""
     card: ClassVar[Card] = Card(title="Middles", summary="Middles.")
     masks = "always"
+    def skip(self, pair: Pair) -> str | None:
+        return "it is too thin." if min(pair.grid.shape) < 2 else None
     def register(self, pair: Pair) -> Field:
         middles = [(m.data > 0).nonzero().float().mean(0) for m in (pair.fixed_mask, pair.moving_mask)]
         shift = middles[1] - middles[0]
@@ -268,6 +270,13 @@ def test_masks_come_from_files_or_from_the_source_of_the_run(
         lacking = register("--method", "middles", *words, *plugins, "-o", tmp_path / "none")
         assert lacking.exit_code == 2
         assert "--fixed-mask and --moving-mask" in lacking.stderr
+    for scan in ("fixed", "moving"):
+        flat = nib.load(scans / f"{scan}.nii.gz").slicer[:, :, 8:9]
+        nib.save(flat, scans / f"{scan}.nii.gz")
+        nib.save(nib.Nifti1Image(np.ones(flat.shape, np.uint8), flat.affine), scans / f"{scan}_labels.nii.gz")
+    thin = register("--method", "middles", *masks, *plugins, "-o", tmp_path / "thin")
+    assert thin.exit_code == 2
+    assert thin.stderr == "middles cannot register this pair: it is too thin.\n"
 
 
 def test_refinement_alone_is_a_row_beside_the_unregistered_state(run: Call) -> None:

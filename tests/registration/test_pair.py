@@ -1,3 +1,4 @@
+import gzip
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -202,6 +203,9 @@ def test_faults_of_scans() -> None:
     )
     with pytest.raises(DataError, match=r"no label in common.* fixed one holds \[1\], the moving one \[2\]"):
         OwnScans(scene(FIXED), scene(MOVING), fixed_labels=first, moving_labels=second)
+    empty = Volume(torch.zeros(FIXED.shape, dtype=torch.uint8), FIXED)
+    with pytest.raises(DataError, match=r"The masks have no label in common.* fixed one holds none, the .* \[2\]"):
+        OwnScans(scene(FIXED), scene(MOVING), fixed_mask=empty, moving_mask=second)
     mask = Volume(torch.full(FIXED.shape, 7, dtype=torch.uint8), FIXED)
     with pytest.raises(DataError, match=r"fixed mask holds the labels \[7\]"):
         present(OwnScans(scene(FIXED), scene(MOVING), fixed_mask=mask), Preparation(UNIT, labels=(1, 2)))
@@ -306,11 +310,26 @@ def test_a_file_that_does_not_say_where_it_lies_is_told_of(tmp_path: Path) -> No
     for name, affine in (("placed", np.eye(4)), ("placeless", None)):
         nib.save(nib.Nifti1Image(np.ones((9, 8, 7), np.float32), affine), tmp_path / f"{name}.nii.gz")
     scans = read_own(tmp_path / "placeless.nii.gz", tmp_path / "placed.nii.gz")
-    note, same = scans.notes
+    note, same, *alike = scans.notes
     assert "same values" in same
+    for name, said in zip(("fixed", "moving"), alike, strict=True):
+        assert said.startswith(f"The {name} scan holds one value everywhere")
     assert note.startswith("placeless.nii.gz does not say where it lies")
     assert note in present(scans, Preparation(UNIT)).notes
     assert nib.aff2axcodes(nib.load(tmp_path / "placeless.nii.gz").affine) == ("L", "A", "S")  # as the note says
+
+
+def test_a_file_that_lies_at_two_places_is_told_of(tmp_path: Path) -> None:
+    for name, qform in (("rounded", (2.0, 2.0, 2.01, 1.0)), ("torn", (-2.0, 2.0, 2.0, 1.0))):
+        image = nib.Nifti1Image(np.arange(120, dtype=np.float32).reshape(6, 5, 4), np.diag([2.0, 2.0, 2.0, 1.0]))
+        image.set_qform(np.diag(qform), "scanner", update_affine=False)
+        nib.save(image, tmp_path / f"{name}.nii.gz")
+    note, _ = read_own(tmp_path / "rounded.nii.gz", tmp_path / "torn.nii.gz").notes
+    assert note.startswith("torn.nii.gz lies at two places, up to 20 mm apart")  # 5 steps of 2 mm, there and back
+    content = bytearray(gzip.decompress((tmp_path / "torn.nii.gz").read_bytes()))
+    content[256:260] = np.float32(2).tobytes()  # quatern_b: no rotation has such a quaternion
+    (tmp_path / "wild.nii").write_bytes(content)
+    assert not [said for said in read_own(tmp_path / "wild.nii", tmp_path / "rounded.nii.gz").notes if "places" in said]
 
 
 def test_labels_keep_their_type(tmp_path: Path) -> None:
