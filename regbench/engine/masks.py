@@ -13,6 +13,7 @@ from regbench.data import Cohort, cache_folder
 from regbench.data.cohorts.preprocess import VERSION
 from regbench.data.files.atomic import write_bytes
 from regbench.data.files.folders import note_use
+from regbench.engine.apart import apart
 from regbench.engine.plan import Chosen
 from regbench.engine.progress import Progress, Silent, during
 from regbench.engine.records.run_id import digest, plugin_identity
@@ -86,23 +87,19 @@ def mask_request(
     workspace.mkdir(parents=True, exist_ok=True)
     labelled = cohort.labels is not None
     training = cohort.protocol.train if labelled else ()
+    told = cohort.ids if labelled and source.saw_test_labels else ()
     return MaskRequest(
-        scans={scan: cohort.image(scan) for scan in cohort.ids},
+        scans={scan: apart(cohort.image(scan)) for scan in cohort.ids},
         sources=cohort.sources,
         labels=cohort.protocol.labels,
-        training_labels={scan: _copy(cohort.label_map(scan)) for scan in training},
-        truth={scan: cohort.label_map(scan) for scan in cohort.ids} if source.saw_test_labels and labelled else None,
+        training_labels={scan: apart(cohort.label_map(scan)) for scan in training},
+        truth={scan: apart(cohort.label_map(scan)) for scan in told} if told else None,
         workspace=workspace,
         device=cohort.device,
         seed=_SEED,
         modality=modality,
         progress=progress or Silent(),
     )
-
-
-def _copy(volume: Volume) -> Volume:
-    """The volume in memory of its own: a view into the cohort leads to every scan's labels, the test side's as well."""
-    return Volume(volume.data.clone(), volume.grid)
 
 
 def _with(cohort: Cohort, masks: Mapping[str, Volume], name: str) -> Cohort:

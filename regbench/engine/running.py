@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from regbench.engine.apart import own_settings
 from regbench.engine.plan import Plan
 from regbench.engine.progress import Progress, Silent
 from regbench.engine.records.record import lacks
@@ -32,7 +33,7 @@ def run(plan: Plan, store: Store, progress: Progress | None = None, *, force: bo
     """
     data = data_fingerprint(plan)
     folder = store.folder(plan.task_name, plan.row, run_id(plan, data))
-    with folder.lock():
+    with folder.lock(), own_settings():
         if force:
             folder.clear()
         before = folder.load()

@@ -186,7 +186,7 @@ class Store:
         record = folder.load() if name else None
         if record:
             return folder, record
-        folders = self._folders()
+        folders = [*self._folders()]
         found = [folder for folder in folders if name and folder.path.name.startswith(name)]
         if len(found) > 1:
             names = ", ".join(folder.path.name for folder in found)
@@ -195,10 +195,10 @@ class Store:
             raise UnknownNameError("run", name, [folder.path.name for folder in folders])
         return found[0], _own_record(found[0])
 
-    def _folders(self) -> "list[RunFolder]":
+    def _folders(self) -> Iterator[RunFolder]:
         """Every folder with something that only a run has."""
         files = [file for name in (_RECORD, "cases.csv") for file in self.root.glob(f"*/*/*/{name}")]
-        return [RunFolder(path) for path in sorted({file.parent for file in files})]
+        return (RunFolder(path) for path in sorted({file.parent for file in files}))
 
 
 def _own_record(folder: RunFolder) -> RunRecord:

@@ -12,6 +12,7 @@ import torch
 
 from regbench.api import Case, Field, Method, Metric, Pair, PairId, Volume
 from regbench.data import Cohort, write_field
+from regbench.engine.apart import apart
 from regbench.engine.devices import cores, synchroniser
 from regbench.engine.meter import MemoryMeter, Pace
 from regbench.engine.progress import Progress, Tick, during
@@ -55,9 +56,15 @@ def skipped_pairs(method: Method, cohort: Cohort) -> tuple[tuple[PairId, str], .
 
 
 def seen_pair(method: Method, cohort: Cohort, pair: PairId) -> Pair:
-    """What a method sees of a pair at test: masks only if it always looks at them."""
-    seen = cohort.pair(pair)
-    return seen if method.masks == "always" else seen.without_masks()
+    """What a method sees of a pair at test, apart from the cohort: masks only if it always looks at them."""
+    seen = cohort.pair(pair) if method.masks == "always" else cohort.pair(pair).without_masks()
+    return Pair(
+        fixed=apart(seen.fixed),
+        moving=apart(seen.moving),
+        fixed_mask=seen.fixed_mask and apart(seen.fixed_mask),
+        moving_mask=seen.moving_mask and apart(seen.moving_mask),
+        labels=seen.labels,
+    )
 
 
 def evaluate(
@@ -144,7 +151,7 @@ class _Evaluating:
         self.done += 1
         if self.pace.due(self.done):
             self._tick()
-        return checked(field, seen, pair_name(pair), self.cohort.device)
+        return checked(field, self.cohort.pair(pair), pair_name(pair), self.cohort.device)
 
     def _tick(self) -> None:
         left = len(self.cohort.protocol.test_pairs) - self.done
@@ -171,10 +178,18 @@ def score(
     """The rows of one registered pair, metric by metric; see `case_of`.
 
     Raises:
-        RunError: if a metric fails.
+        RunError: if a metric fails, or writes to its case, which the others and other pairs are scored by.
     """
     case = case_of(field, cohort, pair, reverse)
-    return [row for name, metric in metrics.items() for row in _measure(name, metric, case, pair)]
+    maps = (case.truth.fixed_labels, case.truth.moving_labels, case.moved_labels)
+    shared = [field.displacement, *(volume.data for volume in maps)]
+    before = [tensor.clone() for tensor in shared]
+    rows = [row for name, metric in metrics.items() for row in _measure(name, metric, case, pair)]
+    if not all(torch.equal(*both) for both in zip(shared, before, strict=True)):
+        raise RunError(
+            f"A metric wrote to the case of pair {pair_name(pair)}; find it with 'regbench check metric NAME'."
+        )
+    return rows
 
 
 def case_of(field: Field, cohort: Cohort, pair: PairId, reverse: Field | None = None) -> Case:
@@ -209,11 +224,11 @@ def _measure(name: str, metric: Metric, case: Case, pair: PairId) -> list[CaseRo
 
 
 def checked(field: object, seen: Pair, name: str, device: torch.device) -> Field:
-    """The field in float32 on the cohort's device.
+    """The field in float32 on the cohort's device, apart from what the method gave.
 
     Args:
         field: what a method gave.
-        seen: the pair that it was given.
+        seen: the pair that it was to register.
         name: the pair's, for the error.
         device: the cohort's.
 
@@ -225,11 +240,11 @@ def checked(field: object, seen: Pair, name: str, device: torch.device) -> Field
     if not field.grid.matches(seen.grid):
         found, expected = field.grid.shape, seen.grid.shape
         raise RunError(f"The field of pair {name} is on another grid ({found}) than the fixed scan ({expected}).")
-    u = field.displacement.detach().to(device).float()
+    u = field.displacement.detach().to(device, torch.float32, copy=True)
     strange = int((~torch.isfinite(u)).sum())
     if strange:
         raise RunError(f"The field of pair {name} is not finite in {strange} of {u.numel()} values.")
-    return Field(u, field.grid)
+    return Field(u, seen.grid)
 
 
 def in_order(pairs: Sequence[PairId]) -> list[PairId]:

@@ -2,14 +2,14 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite, isnan
 
 import torch
 
 from regbench.api import Metric
+from regbench.engine.apart import own_settings
 from regbench.engine.devices import machine
 from regbench.engine.evaluation.evaluate import seen_pair
 from regbench.engine.evaluation.scoring import score_fields
@@ -135,7 +135,9 @@ def verify(
     rows = read_cases(run.folder.cases)
     faults += [*_twice(rows), *_misnamed(run), *_left_out(run)]
     source = run.field if stored else run.registered
-    with _threads(run.record.machine.threads if run.cohort.device.type == "cpu" else None):
+    threads = run.record.machine.threads if run.cohort.device.type == "cpu" else None
+    with own_settings():
+        torch.set_num_threads(threads or torch.get_num_threads())  # sums in another order would round otherwise
         scored = score_fields(source, run.cohort, run.pairs, known, progress or Silent())
     weights = " with the run's weights" if run.record.method.trainable else ""
     return _compared(
@@ -147,17 +149,6 @@ def verify(
         notes=[*notes, *_unknown_metrics(rows, known), *run.notes, *_circumstances(run)],
         source="the fields that the run kept" if stored else f"the pairs, registered again{weights}",
     )
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Torch on as many threads as the run had, where that is known: sums in another order would round otherwise."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def check_files(folder: RunFolder, record: RunRecord) -> tuple[list[str], list[str]]:
