@@ -121,6 +121,16 @@ def not_finite(self: Centroid, pair: Pair) -> Field:
     return constant(pair, torch.full((3,), torch.nan))
 
 
+def with_numpy(self: Centroid, pair: Pair) -> Field:
+    field = constant(pair, self.shift(pair))
+    object.__setattr__(field, "displacement", field.displacement.numpy())
+    return field
+
+
+def elsewhere(self: Centroid, pair: Pair) -> Field:
+    return constant(pair, self.shift(pair).to("meta"))
+
+
 def needs_even(self: Centroid, pair: Pair) -> Field:
     if any(n % 2 for n in pair.grid.shape):
         raise RuntimeError("sizes must be even")
@@ -189,7 +199,9 @@ def peeks_at_masks(self: Centroid, pair: Pair) -> Field:
         (random, "registered twice gives two fields"),
         (not_finite, "not finite"),
         (needs_even, "while it registered a pair of 19×23×13 voxels: sizes must be even"),
-        (other_type, "expected a regbench.api.Field"),
+        (other_type, "gave a Tensor; expected a regbench.api.Field"),
+        (with_numpy, "holds a ndarray; expected a torch.Tensor"),
+        (elsewhere, "is on meta, the scans are on cpu"),
         (remembers, "depends on what was registered before"),
     ],
 )
@@ -198,6 +210,8 @@ def test_faults_of_a_method_are_found(register: Any, said: str) -> None:
     KEPT.clear()
     faults = check_method(variant(Centroid, register=register))
     assert any(said in fault for fault in faults), faults
+    if register in (other_type, with_numpy, elsewhere, not_finite):
+        assert len(faults) == 1, faults
 
 
 def test_faults_of_form_are_found() -> None:
@@ -332,6 +346,35 @@ def in_place(self: Learner, network: nn.Module, batch: Batch) -> Mapping[str, Te
     return terms
 
 
+def without_gradient(self: Learner, network: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+    with torch.no_grad():
+        return Learner().losses(network, batch)
+
+
+def misspelt(self: Learner, preset: Preset) -> Recipe:
+    return Recipe.common(preset, {"similarty": 1.0, "smoth": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("members", "faults"),
+    [
+        ({"network": lambda self, setting: None}, ["`network` gave a NoneType; expected"]),
+        ({"network": lambda self, setting: nn.Identity()}, ["The network has no parameters"]),
+        ({"losses": diverges}, ["The loss term 'similarity' is nan; expected"]),
+        ({"losses": without_gradient}, ["The losses have no gradient by any parameter"]),
+        ({"losses": lambda self, network, batch: torch.zeros(())}, ["`losses` gave a Tensor; expected a mapping"]),
+        ({"losses": lambda self, network, batch: {"similarity": 0.5}}, ["The loss term 'similarity' is no scalar"]),
+        ({"training": misspelt}, [f"The loss term '{term}' has no weight in the recipe of the preset {preset}"
+                                  for preset in ("quick", "paper") for term in ("similarity", "smooth")]),
+    ],
+)  # fmt: skip
+def test_what_nothing_works_without_is_said_alone(members: dict[str, Any], faults: list[str]) -> None:
+    """What follows from it is no news."""
+    found = check_method(variant(Learner, **members))
+    assert len(found) == len(faults), found
+    assert all(one.startswith(said) for one, said in zip(found, faults, strict=True)), found
+
+
 @pytest.mark.parametrize(
     ("members", "said"),
     [
@@ -348,7 +391,6 @@ def in_place(self: Learner, network: nn.Module, batch: Batch) -> Mapping[str, Te
         ({"network": lambda self, setting: Forgetful()}, "belongs in its state_dict"),
         ({"losses": backwards}, "A step of training answers a shift along axis 0 the wrong way"),
         ({"losses": crossed}, "A step of training answers a shift along axis 0 along axis 2"),
-        ({"losses": diverges}, "'similarity' is nan"),
         ({"losses": unweighted}, "'extra' has no weight in the recipe of the preset quick"),
         ({"losses": not_scalar}, "'similarity' is no scalar"),
         ({"losses": in_place}, "wrote to the batch"),

@@ -18,6 +18,12 @@ def field_faults(field: Any, pair: Pair) -> Iterator[str]:
     if not isinstance(field, Field):
         yield f"`register` gave a {type(field).__name__}; expected a regbench.api.Field."
         return
+    if not isinstance(field.displacement, Tensor):
+        yield f"The field holds a {type(field.displacement).__name__}; expected a torch.Tensor: see torch.from_numpy."
+        return
+    if field.displacement.device != pair.fixed.data.device:
+        yield f"The field is on {field.displacement.device}, the scans are on {pair.fixed.data.device}; leave it there."
+        return
     if not field.grid.matches(pair.grid):
         yield "The field lies on another grid than the fixed scan; give `pair.grid`."
     if field.displacement.dtype not in (torch.float32, torch.float64):

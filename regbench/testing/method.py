@@ -15,7 +15,7 @@ from regbench.spatial import warp
 from regbench.testing import scenes
 from regbench.testing.answers import direction_faults, field_faults
 from regbench.testing.faults import card_faults, gather, instance_of
-from regbench.testing.trainable import Subject, trainable_checks
+from regbench.testing.trainable import Check, Subject, first_checks, trainable_checks
 
 _ODD_SHAPES: tuple[Shape, ...] = ((19, 23, 13), (33, 16, 5))
 _SHIFT = 2.0
@@ -34,7 +34,8 @@ def check_method(method: str | type[Method] | Method) -> list[str]:
     masks only where the method says so, and is in voxels; that any size works; sign and axes, by a known shift on a
     grid with three different sizes and spacings. For a trainable method also: a start near the identity (and at it,
     where all weights are zero), finite and differentiable losses that all have a weight, the direction in which they
-    pull, autocast, and that weights come back as they were saved.
+    pull, autocast, and that weights come back as they were saved. A method that cannot register a pair, or has
+    nothing to learn by, is told that alone.
 
     Args:
         method: its class, an instance, or its name in the registry.
@@ -43,15 +44,20 @@ def check_method(method: str | type[Method] | Method) -> list[str]:
         RequestError: if it cannot be set up here, e.g. because a program or a file that it needs is missing.
     """
     one: Method = instance_of("method", method)
-    faults = gather(
-        one, [("its card was read", partial(card_faults, one)), ("`masks` was read", partial(_mask_use, one))]
-    )
-    if faults:
-        return faults
     subject = Subject(one) if isinstance(one, Trainable) else None
     register: Register = subject.register if subject else one.register
-    checks: list[tuple[str, Callable[[], Iterator[str]]]] = [
-        ("it registered a pair", partial(_one_pair, one, register)),
+    stages: list[list[Check]] = [
+        [("its card was read", partial(card_faults, one)), ("`masks` was read", partial(_mask_use, one))],
+        *(([check] for check in first_checks(subject)) if subject else []),
+        [("it registered a pair", partial(_one_pair, one, register))],
+        _further_checks(one, subject, register),
+    ]
+    return next((faults for stage in stages if (faults := gather(one, stage))), [])
+
+
+def _further_checks(one: Method, subject: Subject | None, register: Register) -> list[Check]:
+    """What is looked at where the method registers a pair at all: else it would only be said again."""
+    checks: list[Check] = [
         ("it registered one pair after another", partial(_order, one, register)),
         ("it registered a pair with another fixed or moving scan", partial(_scans, one, register)),
         ("it registered a pair of larger voxels", partial(_units, one, register)),
@@ -61,8 +67,7 @@ def check_method(method: str | type[Method] | Method) -> list[str]:
     for shape in _ODD_SHAPES:
         said = f"it registered a pair of {_times(shape)} voxels"
         checks.append((said, partial(_any_size, one, register, shape)))
-    checks += trainable_checks(subject) if subject else [("it registered a shifted ball", partial(_sign, one))]
-    return gather(one, checks)
+    return checks + (trainable_checks(subject) if subject else [("it registered a shifted ball", partial(_sign, one))])
 
 
 def _mask_use(method: Method) -> Iterator[str]:
@@ -85,10 +90,11 @@ def _one_pair(method: Method, register: Register) -> Iterator[str]:
         yield f"It skips an ordinary pair of {_times(scenes.SHAPE)} voxels: {said}"
         return
     field = register(pair)
-    yield from field_faults(field, pair)
+    faults = list(field_faults(field, pair))
+    yield from faults
     if any(not torch.equal(a, volume.data) for a, volume in zip(before, _volumes(pair), strict=True)):
         yield "It wrote to the scans or masks that it was given; work on a copy."
-    if isinstance(field, Field) and not torch.equal(field.displacement, register(pair).displacement):
+    if not faults and not torch.equal(field.displacement, register(pair).displacement):
         yield "The same pair registered twice gives two fields; seed what is random."
 
 

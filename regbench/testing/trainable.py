@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -34,11 +35,16 @@ class Subject:
         self.method = method
         self._networks: dict[Setting, nn.Module] = {}
 
-    def fresh(self, setting: Setting, seed: int = 0) -> nn.Module:
-        """A new network in evaluation mode; the caller's random numbers are left alone."""
+    def made(self, setting: Setting, seed: int = 0) -> Any:
+        """What the method gives for a new network; the caller's random numbers are left alone."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return self.method.network(setting).eval()
+            return self.method.network(setting)
+
+    def fresh(self, setting: Setting, seed: int = 0) -> nn.Module:
+        """A new network in evaluation mode."""
+        network: nn.Module = self.made(setting, seed).eval()
+        return network
 
     def stirred(self, pair: Pair) -> nn.Module:
         """The network of a pair's setting, after one step on it."""
@@ -60,8 +66,10 @@ class Subject:
 
     def gradient(self, network: nn.Module, batch: Batch) -> list[Tensor | None]:
         """The gradient of the weighted loss by every parameter; None for one that it does not depend on."""
-        parameters = [p for p in network.parameters() if p.requires_grad]
-        return list(torch.autograd.grad(self.total(network, batch), parameters, allow_unused=True))
+        parameters, total = [p for p in network.parameters() if p.requires_grad], self.total(network, batch)
+        if not total.requires_grad:
+            return [None] * len(parameters)
+        return list(torch.autograd.grad(total, parameters, allow_unused=True))
 
     def pair(self, masks: bool | None = None, seed: int = 0) -> Pair:
         """An ordinary pair, with masks if the method cannot do without, or as asked for."""
@@ -79,12 +87,19 @@ def move(network: nn.Module, gradient: list[Tensor | None], step: float = _STEP)
                 parameter.sub_(g, alpha=step / largest)
 
 
+def first_checks(subject: Subject) -> list[Check]:
+    """What nothing works without, each of which needs those before it."""
+    return [
+        ("its network was made", partial(_network, subject)),
+        ("its losses were computed", partial(_losses, subject)),
+    ]
+
+
 def trainable_checks(subject: Subject) -> list[Check]:
-    """What is looked at beyond what every method is."""
+    """What is looked at beyond what every method is, where `first_checks` find nothing."""
     checks: list[Check] = [("its losses were computed with masks and without", partial(_mask_use, subject))]
     return [
         ("a new network registered a pair", partial(_start, subject)),
-        ("its losses were computed", partial(_losses, subject)),
         *(checks if subject.method.masks != "always" else []),
         ("its losses were computed for a batch of two", partial(_batch_of_two, subject)),
         ("its losses were computed under autocast", partial(_autocast, subject)),
@@ -122,6 +137,14 @@ def _start(subject: Subject) -> Iterator[str]:
         yield f"With all weights zero it moves by {nothing:.2g} voxels, not by 0; add nothing to what its layers give."
 
 
+def _network(subject: Subject) -> Iterator[str]:
+    made = subject.made(subject.pair().setting)
+    if not isinstance(made, nn.Module):
+        yield f"`network` gave a {type(made).__name__}; expected a torch.nn.Module."
+    elif not any(p.requires_grad for p in made.parameters()):
+        yield "The network has no parameters to train; what is not trained is a Method, and no Trainable."
+
+
 def _losses(subject: Subject) -> Iterator[str]:
     with_masks = {"never": [False], "training": [False, True], "always": [True]}[subject.method.masks]
     for masks in with_masks:
@@ -129,9 +152,8 @@ def _losses(subject: Subject) -> Iterator[str]:
         kept = [volume.clone() for volume in _volumes(batch)]
         network = subject.fresh(batch.setting)
         terms = subject.method.losses(network, batch)
-        yield from _term_faults(terms)
-        yield from _recipe_faults(subject, terms)
-        yield from _gradient_faults(network, subject.gradient(network, batch))
+        faults = list(_term_faults(terms)) or list(_recipe_faults(subject, terms))
+        yield from faults or _gradient_faults(network, subject.gradient(network, batch))
         if any(not torch.equal(*both) for both in zip(kept, _volumes(batch), strict=True)):
             yield "The losses wrote to the batch; work on a copy."
 
@@ -154,14 +176,17 @@ def _volumes(batch: Batch) -> list[Tensor]:
     return [v for v in (batch.fixed, batch.moving, batch.fixed_mask, batch.moving_mask) if v is not None]
 
 
-def _term_faults(terms: Mapping[str, Tensor]) -> Iterator[str]:
+def _term_faults(terms: object) -> Iterator[str]:
+    if not isinstance(terms, Mapping):
+        yield f"`losses` gave a {type(terms).__name__}; expected a mapping from each term's name to its value."
+        return
     if not terms:
         yield "`losses` gave no term."
     for name, value in terms.items():
         if not isinstance(value, Tensor) or value.shape != ():
             yield f"The loss term '{name}' is no scalar tensor."
         elif not torch.isfinite(value):
-            yield f"The loss term '{name}' is {float(value)}; expected a finite number: keep divisors away from zero."
+            yield f"The loss term '{name}' is {value.item()}; expected a finite number: keep divisors away from zero."
 
 
 def _gradient_faults(network: nn.Module, gradient: list[Tensor | None]) -> Iterator[str]:
