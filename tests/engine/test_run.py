@@ -13,6 +13,7 @@ import torch
 from regbench.api import Recipe
 from regbench.data import read_field
 from regbench.engine import Plan, Silent, load_weights, run
+from regbench.engine.apart import own_settings
 from regbench.engine.seeds import derive
 from regbench.errors import DataError, StorageError, WeightsError
 from regbench.results import RunFolder, RunRecord, Store, read_cases
@@ -210,6 +211,19 @@ def test_ctrl_c_is_recorded_and_raised_and_the_run_goes_on_later(
     assert resumed.started == record.started
     for name in ("weights.safetensors", "best.safetensors", "cases.csv"):
         assert resumed.files[name] == whole.files[name]
+
+
+def test_an_interrupted_run_goes_on_with_as_many_threads_as_it_began_with(
+    make_plan: Make, store: Store, toys: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, threads = make_plan(toys.ToyMethod(at=5, what="sigint")), torch.get_num_threads()
+    with pytest.raises(KeyboardInterrupt):
+        run(plan, store)
+    monkeypatch.setattr(toys.ToyMethod, "_trouble", lambda self, term: {})
+    with own_settings():
+        torch.set_num_threads(threads + 1)
+        assert run(plan, store).machine.threads == threads, "sums in another order round otherwise"
+        assert torch.get_num_threads() == threads + 1
 
 
 def test_no_room_left_inside_of_a_method_is_no_failure_of_it(make_plan: Make, store: Store, toys: ModuleType) -> None:
