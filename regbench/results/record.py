@@ -150,7 +150,7 @@ class TrainingRecord(_Part):
 
 
 class RunRecord(_Part):
-    """run.json.
+    """run.json; the file's `seal` is no field: the store writes it, a digest of all else, and looks whether it is true.
 
     Attributes:
         run_id: digest of all that could change a score, and the seed.
