@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from regbench.errors import UnknownNameError, WeightsError
+from regbench.errors import BadValueError, UnknownNameError, WeightsError
 
 MOST_LISTED = 20
 
@@ -40,6 +40,15 @@ class Official:
             if option not in self.options:
                 raise UnknownNameError(f"option of {self.name}", option, self.options)
         return {**self.options, **config}
+
+    def require_counts(self, name: str, value: object, least: int = 1) -> None:
+        """Refuse an option's value that is no list of whole numbers of at least some size.
+
+        Raises:
+            BadValueError: which names the option.
+        """
+        if not (isinstance(value, Sequence) and all(isinstance(n, int) and n >= least for n in value)):
+            raise BadValueError(f"{self.name}: {name} holds whole numbers, each at least {least}; got {value!r}.")
 
     def load(self, network: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
         """Copy official weights into the own network.

@@ -11,14 +11,13 @@ from functools import partial
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from regbench.api import Card, Optimisation, Recipe, Setting
 from regbench.errors import BadValueError
 from regbench_baselines.baseline import Baseline
-from regbench_baselines.layers.blocks import FlowHead, recomputed
+from regbench_baselines.layers.blocks import FlowHead, halved, recomputed
 from regbench_baselines.layers.conv_units import ImageUnit
 from regbench_baselines.layers.swin import (
     CrossAttention,
@@ -96,7 +95,7 @@ class TransMatchNet(nn.Module):
         shapes = [tuple(-(-n // 2**level) for n in full) for level in (4, 3, 2, 1)]
         features, *matched = self.matched(self.encoder(torch.cat([moving, fixed])))[::-1]
         skips = [both.chunk(2) for both in matched]
-        skips.append((self.half_skip(F.avg_pool3d(torch.cat([moving, fixed], 1), 3, 2, 1)),))
+        skips.append((self.half_skip(halved(torch.cat([moving, fixed], 1))),))
         for up, beside, shape in zip(self.ups, skips, shapes, strict=True):
             features = recomputed(self.checkpointing, partial(up, shape=shape), features, *beside)
         field: Tensor = self.head(features, full)
@@ -211,7 +210,7 @@ def official_network(
     _, swin = swin_options(OFFICIAL, config, ONLY_AT_DEFAULT, legacy_windows=legacy_windows)
     network = TransMatchNet(swin)
     OFFICIAL.load(network, state_dict)
-    return network
+    return network.eval()
 
 
 @dataclass(frozen=True, kw_only=True)

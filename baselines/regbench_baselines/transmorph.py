@@ -11,14 +11,13 @@ from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from regbench.api import Card, Optimisation, Recipe, Setting
 from regbench.errors import BadValueError
 from regbench_baselines.baseline import Baseline
-from regbench_baselines.layers.blocks import FlowHead, recomputed
+from regbench_baselines.layers.blocks import FlowHead, halved, recomputed
 from regbench_baselines.layers.conv_units import ConvUnit, ImageUnit, JoinedUnit
 from regbench_baselines.layers.swin import (
     AbsolutePosition,
@@ -106,7 +105,7 @@ class TransMorphNet(nn.Module):
         shapes = [tuple(-(-n // 2**level) for n in full) for level in (4, 3, 2, 1, 0)]
         *skips, features = self.encoder(pair)
         skips = skips[::-1] if self.transformer_skips else [None] * 3
-        skips.append(self.half_skip(F.avg_pool3d(pair, 3, 2, 1)) if self.half_skip else None)
+        skips.append(self.half_skip(halved(pair)) if self.half_skip else None)
         skips.append(self.full_skip(pair) if self.full_skip else None)
         for up, skip, shape in zip(self.ups, skips, shapes, strict=False):
             beside = [] if skip is None else [skip]
@@ -181,6 +180,13 @@ def swin_options(
             raise BadValueError(
                 f"{official.name}: {name} is implemented at {official.options[name]} only, not {options[name]}."
             )
+    for name in ("depths", "num_heads", "window_size"):
+        official.require_counts(name, options[name])
+    if len(options["window_size"]) != 3 or len(options["depths"]) != len(options["num_heads"]):
+        raise BadValueError(
+            f"{official.name}: window_size has three sides, and num_heads as many entries as depths; got "
+            f"{options['window_size']}, {options['num_heads']} and {options['depths']}."
+        )
     return options, SwinOptions(
         channels=options["embed_dim"],
         depths=options["depths"],
@@ -224,7 +230,7 @@ def official_network(
         finest=options["reg_head_chan"],
     )
     OFFICIAL.load(network, state_dict)
-    return network
+    return network.eval()
 
 
 def _stops_at_half_resolution(state_dict: Mapping[str, Tensor], finest: int) -> bool:

@@ -215,7 +215,16 @@ def official_network(
             raise BadValueError(
                 f"VxmDense: {name} is implemented at {OFFICIAL.options[name]} only, not {options[name]}."
             )
-    encoder, decoder = options["nb_unet_features"] or (ENCODER, DECODER)
+    features = options["nb_unet_features"] or (ENCODER, DECODER)
+    if not isinstance(features, Sequence) or len(features) != 2:
+        raise BadValueError(
+            f"VxmDense: nb_unet_features is implemented as two lists, encoder and decoder, not {features!r}."
+        )
+    encoder, decoder = features
+    for channels in features:
+        OFFICIAL.require_counts("nb_unet_features", channels)
+    OFFICIAL.require_counts("int_steps", [options["int_steps"]], least=0)
+    OFFICIAL.require_counts("int_downsize", [options["int_downsize"]])
     network = VoxelMorphNet(
         encoder,
         decoder,

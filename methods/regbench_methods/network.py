@@ -102,6 +102,8 @@ class _InstanceNorm(nn.Module):
     """Torch's instance norm copies what lies channels last; its batch norm, the same for a batch of one, does not."""
 
     def forward(self, x: Float[Tensor, "b c i j k"]) -> Float[Tensor, "b c i j k"]:
+        if x[0, 0].numel() == 1:  # torch refuses to norm a map of one voxel, whose variance is 0
+            return x - x
         return F.batch_norm(x, None, None, training=True) if len(x) == 1 else F.instance_norm(x)
 
 

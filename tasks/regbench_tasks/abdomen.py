@@ -47,7 +47,7 @@ class Abdomen(Task):
     def scans(self, folder: Path) -> Mapping[str, Scan]:
         """The labelled scans: those in imagesTr and those that the dataset file lists, be they there or not."""
         faults: list[str] = []
-        present = {file.name for file in (folder / "imagesTr").glob("*.nii.gz")}
+        present = {file.name for file in (folder / "imagesTr").glob("[!.]*.nii.gz")}
         listed = _listed(folder / _LISTING, faults)
         if listed is not None:
             faults += [

@@ -66,3 +66,9 @@ def test_the_card_cites() -> None:
 @pytest.mark.real
 def test_the_real_sample_has_no_fault(abdomen_ct_folder: Path) -> None:
     assert check(Abdomen(), abdomen_ct_folder) == []
+
+
+def test_hidden_files_that_a_mac_leaves_are_no_scans(tmp_path: Path) -> None:
+    Abdomen().phantom(tmp_path, cases=2, seed=0, shape=(24, 20, 32))
+    (tmp_path / "imagesTr" / "._AbdomenCTCT_0001_0000.nii.gz").write_bytes(b"Mac OS X")
+    assert sorted(Abdomen().scans(tmp_path)) == ["0001", "0002"]

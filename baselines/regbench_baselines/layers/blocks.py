@@ -129,6 +129,11 @@ def pad_to_multiple(image: Shaped[Tensor, "b c i j k"], multiple: int) -> Shaped
     return F.pad(image, padding) if any(padding) else image
 
 
+def halved(image: Float[Tensor, "b c i j k"]) -> Float[Tensor, "b c x y z"]:
+    """The mean of the 3³ voxels around every second one, zeros outside included; sizes are rounded up."""
+    return F.avg_pool3d(F.pad(image, (1,) * 6), 3, 2)  # padding of its own torch refuses on axes of 1 or 2 voxels
+
+
 def crop_to(field: Float[Tensor, "b c x y z"], shape: Sequence[int]) -> Float[Tensor, "b c i j k"]:
     """The near part of a padded field."""
     i, j, k = shape
