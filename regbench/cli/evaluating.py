@@ -13,7 +13,7 @@ from regbench.cli.progress import clock, shown
 from regbench.cli.settings import read_settings
 from regbench.engine import Plan, resolve_device
 from regbench.engine.proof.given import evaluate_fields, given
-from regbench.errors import BadValueError
+from regbench.errors import BadValueError, DataError
 from regbench.leaderboard import boards, measured, renderable
 from regbench.leaderboard.board import board_key
 from regbench.registry import Registry
@@ -47,6 +47,10 @@ def score_given(order: GivenOrder) -> None:
     Raises:
         RequestError, RunError: see `evaluate_fields`.
     """
+    if not order.fields.is_dir():  # before the scans are made ready, which takes minutes
+        raise DataError(
+            [f"{order.fields} is no folder; expected one that holds disp_FIXED_MOVING.nii.gz or .npz files."]
+        )
     registry = Registry(order.plugins)
     metrics, broken = usable_metrics(registry)
     for sentence in broken:

@@ -253,9 +253,16 @@ def test_all_faults_of_the_fields_are_told_and_nothing_is_recorded(waves: Call) 
     ],
 )
 def test_wrong_requests(waves: Call, words: Sequence[str], said: str) -> None:
-    result = waves("evaluate", "--task", "balls", "--fields", "nowhere", *words)
+    result = waves("evaluate", "--task", "balls", "--fields", ".", *words)
     assert result.exit_code == 2
     assert said in result.stderr
+
+
+def test_a_folder_of_fields_that_is_not_there_is_told_first(waves: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("regbench.cli.evaluating.staged", lambda *_: pytest.fail("scans were made ready"))
+    result = waves("evaluate", "--task", "balls", "--fields", "nowhere", "--name", "Mine")
+    assert result.exit_code == 2
+    assert "nowhere is no folder; expected one that holds disp_FIXED_MOVING.nii.gz" in result.stderr
 
 
 def test_runs_travel_in_a_bundle(waves: Call, call: Call) -> None:
