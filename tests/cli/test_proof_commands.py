@@ -282,6 +282,10 @@ def test_runs_travel_in_a_bundle(waves: Call, call: Call) -> None:
     assert result.exit_code == 2
     assert "is not the file that the run wrote" in result.stderr
     assert not Path("edited.zip").exists()
+    (folder / "run.json").write_text("{}")
+    result = call("bundle", "all", "--out", "rest.zip")
+    assert "is no run record" in result.stderr
+    assert "Runs in rest.zip: 1 (" in result.stdout
     Path("half.zip").write_bytes(Path("all.zip").read_bytes()[:2000])
     result = call("merge", "half.zip", "--runs", "other")
     assert result.exit_code == 2

@@ -192,6 +192,16 @@ def test_half_and_double_precision_fields_become_float32(
     assert not any(case.field.displacement.requires_grad for case in kept)
 
 
+def test_a_field_of_numpy_is_named(toy_cohort: Cohort, toys: ModuleType) -> None:
+    def register(seen: Pair) -> Field:
+        field = Field(torch.zeros(3, *seen.grid.shape), seen.grid)
+        object.__setattr__(field, "displacement", field.displacement.numpy())
+        return field
+
+    with pytest.raises(RunError, match="the field holds a ndarray; expected a Tensor"):
+        evaluate(toys.Shift(), register, toy_cohort, {}, Silent())
+
+
 def test_progress(toy_cohort: Cohort, toys: ModuleType) -> None:
     told: list[Any] = []
 

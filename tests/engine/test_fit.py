@@ -348,9 +348,9 @@ def test_no_terms_and_terms_without_a_gradient_are_named(folder: RunFolder) -> N
     model = network()
     with pytest.raises(RunError, match="no loss term"):
         fit(model, lambda step: {}, course(), folder, Silent())
-    stranger = torch.ones((), requires_grad=True)
-    with pytest.raises(RunError, match="do not depend on the network"):
-        fit(model, lambda step: {"error": stranger * 2}, course(), folder, Silent())
+    for stranger in (torch.ones((), requires_grad=True), torch.ones(())):
+        with pytest.raises(RunError, match="do not depend on the network"):
+            fit(model, lambda step, term=stranger: {"error": term * 2}, course(), folder, Silent())
 
 
 def test_a_budget_is_kept_over_all_sittings(folder: RunFolder, clock: Any) -> None:

@@ -55,9 +55,11 @@ def test_runs_of_one_source_share_the_row_whether_or_not_they_know_it(make_run, 
     values = {"dsc": np.full((10, 3), 40.0)}
     known = make_run("ours", values, masks=masks(protocol))
     older = make_run("ours", values, seed=1, masks=masks(protocol, alone={}))
-    other = make_run("ours", values, row="more", masks=masks(protocol, configuration={"steps": 9}))
-    (made,) = boards([known, older, other])
-    assert len(made.rows) == 2
+    worse = {scan: {1: 5.0} for scan in protocol.test}
+    other = make_run("ours", values, row="more", masks=masks(protocol, configuration={"steps": 9}, alone=worse))
+    same = make_run("ours", values, row="same", masks=masks(protocol, configuration={"a new field": 1}))
+    (made,) = boards([known, older, other, same])
+    assert len(made.rows) == 3
     names = [row[0].text for row in sheets(made)[0].rows]
     assert [name for name in names if "alone" in name] == [ALONE, f"{ALONE}[steps=9]"]
 

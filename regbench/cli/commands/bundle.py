@@ -19,12 +19,16 @@ def bundle(
     runs: RunsOption = DEFAULT_RUNS,
 ) -> None:
     """Pack records, cases and histories of finished runs into one file; no scans."""
+    from regbench.cli.console import err
     from regbench.errors import StorageError
     from regbench.results import Store
     from regbench.results.bundle import write_bundle
 
     store = Store(runs)
-    everything = [(folder, record) for folder, record in store.list() if record.status == "done"]
+    listing = store.list()
+    for fault in listing.faults if "all" in run else ():
+        err().print(fault, style="yellow", markup=False, soft_wrap=True)
+    everything = [(folder, record) for folder, record in listing if record.status == "done"]
     chosen = [one for name in run for one in (everything if name == "all" else [store.find(name)])]
     if not chosen:
         raise StorageError(f"There is no finished run in {runs}; name the folder of the runs with --runs.")

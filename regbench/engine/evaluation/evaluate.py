@@ -237,6 +237,8 @@ def checked(field: object, seen: Pair, name: str, device: torch.device) -> Field
     """
     if not isinstance(field, Field):
         raise RunError(f"For pair {name} the method gave a {type(field).__name__}; expected a Field.")
+    if not isinstance(field.displacement, torch.Tensor):
+        raise RunError(f"For pair {name} the field holds a {type(field.displacement).__name__}; expected a Tensor.")
     if not field.grid.matches(seen.grid):
         found, expected = field.grid.shape, seen.grid.shape
         raise RunError(f"The field of pair {name} is on another grid ({found}) than the fixed scan ({expected}).")

@@ -3,6 +3,7 @@
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from regbench.data.files.atomic import replacing_file, write_bytes
+from regbench.data.files.atomic import write_bytes
 from regbench.errors import StorageError, WeightsError
 
 Weights = Mapping[str, Tensor]
@@ -76,8 +77,9 @@ def write_state(path: Path, state: State) -> None:
         "optimiser": dict(state.optimiser),
         "best": best and {"step": best.step, "score": best.score, "weights": dict(best.weights)},
     }
-    with replacing_file(path) as temporary, temporary.open("wb") as file:
-        torch.save(content, file)
+    buffer = BytesIO()  # writing to a file itself, torch.save hides why that fails
+    torch.save(content, buffer)
+    write_bytes(path, buffer.getbuffer())
 
 
 def read_state(path: Path) -> State | None:
@@ -95,7 +97,7 @@ def read_state(path: Path) -> State | None:
     except FileNotFoundError:
         return None
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
-        raise StorageError(f"The checkpoint {path} cannot be read; start again with --force.") from error
+        raise StorageError(f"The checkpoint {path} cannot be read; remove it, or start again with --force.") from error
 
 
 def copied(weights: Mapping[str, Any]) -> dict[str, Tensor]:

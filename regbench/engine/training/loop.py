@@ -14,7 +14,7 @@ from regbench.engine.training.checkpoint import Best, State, copied, read_state,
 from regbench.engine.training.course import Course
 from regbench.engine.training.interrupt import interruption
 from regbench.engine.training.terms import TermBuffer, gradient_norm, weighted_sum
-from regbench.errors import DivergedError, StorageError
+from regbench.errors import DivergedError, RunError, StorageError
 from regbench.results import History, RunFolder
 
 Losses = Callable[[int], Mapping[str, Float[Tensor, ""]]]
@@ -156,6 +156,8 @@ class _Training:
         with torch.autocast(course.device.type, torch.bfloat16, enabled=bf16):
             terms = self.losses(self.step)
         total = weighted_sum(terms, course.weights)
+        if not total.requires_grad:
+            raise RunError("The loss terms do not depend on the network: they have no gradient.")
         torch.autograd.backward(total)
         self.buffer.add(self.step + 1, terms, total, gradient_norm(self.parameters))
         self.unread[self.step + 1] = {"seconds": self.watch.seconds, "learning_rate": learning_rate}

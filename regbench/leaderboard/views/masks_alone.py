@@ -54,11 +54,11 @@ class MasksAlone:
 
 
 def all_masks_alone(board: Board) -> list[MasksAlone]:
-    """One for each kind of masks that some row saw at test, as far as its runs have recorded them."""
+    """One for each set of masks that some row saw at test, as far as its runs have recorded them."""
     sources: dict[str, MasksRecord] = {}
     for row in board.rows:
         for masks in (run.masks for run in row.runs if run.masks and run.masks.alone):
-            sources.setdefault(masks.model_dump_json(exclude={"alone"}), masks)
+            sources.setdefault(masks.model_dump_json(include={"title", "saw_test_labels", "alone"}), masks)
     found = list(sources.values())
     return [MasksAlone(_name(masks, found), masks, _values(board, masks)) for masks in found]
 
