@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from regbench_baselines.layers import window_attention
-from regbench_baselines.layers.window_attention import WindowAttention, attend, fused_attend
+from regbench_baselines.layers.window_attention import WindowAttention, attend, exp_, fused_attend
 from regbench_baselines.layers.windows import layout, relative_index
 
 CPU = torch.device("cpu")
@@ -182,6 +182,14 @@ def test_fused_and_chunked_are_one_function(monkeypatch, masked, with_bias) -> N
     grad = torch.randn_like(results[0])
     torch.testing.assert_close(*(torch.autograd.grad(r, inputs, grad) for r in results), rtol=0, atol=1e-11)
     layout.cache_clear()
+
+
+def test_weights_behind_a_mask_are_zero_and_no_weight_is_too_small_to_be_normal() -> None:
+    x = torch.cat([torch.linspace(-120, 0, 2401), torch.tensor([-torch.inf])])
+    found = exp_(x.clone())
+    assert (found[x < -64] == 0).all()
+    torch.testing.assert_close(found[x > -63], x[x > -63].exp())
+    assert found[found > 0].min() > 1e6 * torch.finfo(x.dtype).tiny
 
 
 def test_gradients() -> None:
