@@ -1,6 +1,7 @@
 """What plugins do to what they are given reaches nobody else."""
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from pathlib import Path
 from types import ModuleType
 
@@ -85,7 +86,7 @@ def test_a_metric_that_writes_to_its_case_fails_the_run(toy_cohort: Cohort, toys
             return {None: 1.0}
 
     with pytest.raises(RunError, match=r"A metric wrote to the case of pair 0001_0004; find it with"):
-        evaluate(toys.Shift(), toys.Shift().register, toy_cohort, {"writes": Writes()}, Silent())
+        evaluate(toys.Shift(), toys.Shift().register, deepcopy(toy_cohort), {"writes": Writes()}, Silent())
 
 
 def test_a_mask_source_that_writes_to_its_request_changes_no_scan_and_no_truth(
