@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.plain.corrmlp import correlation as plain
+from benchmarks.plain.corrmlp import with_correlation as plain
 from benchmarks.ratio import peak_bytes, ratio
 from regbench_baselines.layers.correlation import with_correlation
 

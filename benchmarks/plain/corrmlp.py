@@ -11,12 +11,16 @@ from regbench_baselines.layers.window_mlp import WindowGate, WindowMLP
 
 
 def correlation(a: Tensor, b: Tensor) -> Tensor:
-    """Twenty-seven products, each kept for the backward pass."""
+    """Twenty-seven products, one an offset, each kept for the backward pass."""
     padded = F.pad(b, (1, 1, 1, 1, 1, 1))
     i, j, k = a.shape[2:]
     offsets = [(p, q, r) for p in range(3) for q in range(3) for r in range(3)]
-    maps = [(a * padded[:, :, p : p + i, q : q + j, r : r + k]).mean(1) for p, q, r in offsets]
-    return torch.cat([a, torch.stack(maps, 1), b], 1)
+    return torch.stack([(a * padded[:, :, p : p + i, q : q + j, r : r + k]).mean(1) for p, q, r in offsets], 1)
+
+
+def with_correlation(a: Tensor, b: Tensor) -> Tensor:
+    """The correlation between its two maps."""
+    return torch.cat([a, correlation(a, b), b], 1)
 
 
 def _gate(gate: WindowGate, n: Tensor) -> Tensor:
@@ -31,7 +35,8 @@ def _gate(gate: WindowGate, n: Tensor) -> Tensor:
     return y.permute(0, 1, 4, 2, 5, 3, 6, 7).reshape(padded.shape)[:, :i, :j, :k]
 
 
-def _mlp(mlp: WindowMLP, x: Tensor) -> Tensor:
+def window_mlp(mlp: WindowMLP, x: Tensor) -> Tensor:
+    """Three gates, weighted by what all voxels say."""
     n = mlp.norm(x)
     parts = [_gate(gate, n) for gate in mlp.gates]
     share = mlp.expand(F.gelu(mlp.shrink(sum(parts).mean((1, 2, 3))))).view(len(x), -1, 3).softmax(2)
@@ -47,9 +52,9 @@ def _attention(block: ChannelAttention, x: Tensor) -> Tensor:
 
 
 def _block(block: CorrelationBlock, a: Tensor, b: Tensor) -> Tensor:
-    joined = F.conv3d(correlation(a, b), block.conv.weight, block.conv.bias, padding=1)
+    joined = F.conv3d(with_correlation(a, b), block.conv.weight, block.conv.bias, padding=1)
     x = joined.permute(0, 2, 3, 4, 1)
-    return (x + _attention(block.attention, _mlp(block.mlp, x))).permute(0, 4, 1, 2, 3)
+    return (x + _attention(block.attention, window_mlp(block.mlp, x))).permute(0, 4, 1, 2, 3)
 
 
 def _encoder(encoder: PyramidEncoder, image: Tensor) -> list[Tensor]:

@@ -16,6 +16,7 @@ from regbench.api import Shape
 from regbench.spatial import compose, resize_displacement, warp
 from regbench_baselines.layers.blocks import Conv3, FlowHead, crop_to, pad_to_multiple, recomputed
 from regbench_baselines.layers.correlation import COUNT, correlation
+from regbench_baselines.layers.pyramid import instance_norm
 from regbench_baselines.layers.window_attention import WindowAttention
 
 LEVELS = 4
@@ -102,9 +103,8 @@ class _InstanceNorm(nn.Module):
     """Torch's instance norm copies what lies channels last; its batch norm, the same for a batch of one, does not."""
 
     def forward(self, x: Float[Tensor, "b c i j k"]) -> Float[Tensor, "b c i j k"]:
-        if x[0, 0].numel() == 1:  # torch refuses to norm a map of one voxel, whose variance is 0
-            return x - x
-        return F.batch_norm(x, None, None, training=True) if len(x) == 1 else F.instance_norm(x)
+        alone = len(x) == 1 and x[0, 0].numel() > 1
+        return F.batch_norm(x, None, None, training=True) if alone else instance_norm(x)
 
 
 class CrossBlock(nn.Module):

@@ -1,7 +1,8 @@
 import pytest
 import torch
-import torch.nn.functional as F
 
+from benchmarks.plain.corrmlp import correlation as plain_correlation
+from benchmarks.plain.corrmlp import window_mlp as plain_window_mlp
 from regbench.api import Batch, Setting
 from regbench.errors import BadValueError, UnknownNameError, WeightsError
 from regbench_baselines.corrmlp import CorrMLP, CorrMLPNet, official_network
@@ -23,13 +24,6 @@ def lively(network: torch.nn.Module) -> torch.nn.Module:
         for parameter in network.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
     return network
-
-
-def plain_correlation(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    padded = F.pad(b, (1,) * 6)
-    i, j, k = a.shape[2:]
-    offsets = [(p, q, r) for p in range(3) for q in range(3) for r in range(3)]
-    return torch.stack([(a * padded[:, :, p : p + i, q : q + j, r : r + k]).mean(1) for p, q, r in offsets], 1)
 
 
 @pytest.mark.parametrize("shape", [(4, 5, 6), (1, 1, 1), (2, 30, 40)])
@@ -54,28 +48,6 @@ def test_correlation_and_its_gradient(shape, channels) -> None:
 def test_correlation_of_maps_of_two_types_is_of_the_wider() -> None:
     a, b = torch.randn(1, 2, 3, 3, 3, dtype=torch.bfloat16), torch.randn(1, 2, 3, 3, 3)
     assert with_correlation(a, b).dtype == torch.float32
-
-
-def plain_window_mlp(m: WindowMLP, x: torch.Tensor) -> torch.Tensor:
-    """The block in the published order of operations."""
-
-    def gated(gate, n):
-        b, i, j, k, c = n.shape
-        w = gate.window
-        padded = F.pad(n, (0, 0, 0, -k % w, 0, -j % w, 0, -i % w))
-        p, q, r = (s // w for s in padded.shape[1:4])
-        tokens = padded.view(b, p, w, q, w, r, w, c).permute(0, 1, 3, 5, 2, 4, 6, 7).reshape(-1, w**3, c)
-        u, v = F.gelu(gate.project_in(gate.norm(tokens))).chunk(2, -1)
-        v = gate.mix(gate.gate_norm(v).transpose(1, 2)).transpose(1, 2)
-        y = gate.project_out(u * (v + 1)) + tokens
-        y = y.view(b, p, q, r, w, w, w, c).permute(0, 1, 4, 2, 5, 3, 6, 7).reshape(padded.shape)
-        return y[:, :i, :j, :k]
-
-    n = m.norm(x)
-    parts = [gated(gate, n) for gate in m.gates]
-    mean = sum(parts).mean((1, 2, 3))
-    share = m.expand(F.gelu(m.shrink(mean))).view(len(x), -1, len(parts)).softmax(2)
-    return x + m.project(sum(part * share[:, None, None, None, :, g] for g, part in enumerate(parts)))
 
 
 @pytest.mark.parametrize("shape", [(15, 7, 6), (2, 3, 9), (1, 1, 1)])
