@@ -1,6 +1,7 @@
 """Fixtures that all rooms share."""
 
 import importlib.util
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from types import ModuleType
 
 import hypothesis
 import pytest
+import torch
 
 from regbench.api import Protocol, Task
 from regbench.data import Cohort
@@ -16,6 +18,13 @@ from regbench.data import Cohort
 # Imports and compilation fall into whichever example comes first: no example's time says anything.
 hypothesis.settings.register_profile("regbench", deadline=None)
 hypothesis.settings.load_profile("regbench")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Test processes that share the cores take one each, and so does every program that they start."""
+    if hasattr(config, "workerinput"):
+        torch.set_num_threads(1)
+        os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def _beside(name: str) -> ModuleType:
