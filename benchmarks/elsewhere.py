@@ -133,7 +133,7 @@ def _check(function: Any, tensors: list[Tensor]) -> None:
 def _note(operation: Any, args: Any, kwargs: dict[str, Any]) -> None:
     by_mask = operation is aten.index and any(i is not None and i.dtype == torch.bool for i in args[1])
     transfer = operation is aten.copy_ and isinstance(args[0], Elsewhere) != isinstance(args[1], Elsewhere)
-    home = operation is aten._to_copy and kwargs.get("device") is not None
+    home = operation is aten._to_copy and torch.device(kwargs.get("device") or NAME).type != NAME
     if operation in _WAITS or by_mask or transfer or home:
         _ledger.waited(operation)
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from benchmarks.elsewhere import MixedDevicesError, elsewhere
 from benchmarks.training import Training, sent
 from regbench.api import Batch, Pair, Shape, Trainable
+from regbench.losses import warped_dice
 from regbench.registry import Registry
 from regbench.testing import scenes
 
@@ -42,6 +43,33 @@ def try_method(name: str, shape: Shape) -> None:
             torch.testing.assert_close(terms[term].cpu(), value, rtol=1e-3, atol=1e-5)
         torch.testing.assert_close(norm.cpu(), expected_norm, rtol=2e-2, atol=1e-6)
         torch.testing.assert_close(field.cpu(), method.predict(here, pair).displacement, rtol=0, atol=0.02)
+
+
+def try_the_overlap() -> None:
+    """The Dice loss of warped masks is the CPU's, and the host waits once a pair: to learn where organs border.
+
+    Raises:
+        AssertionError: where it is not, or waits for more.
+    """
+    numbers = torch.Generator().manual_seed(0)
+    coarse = torch.randint(0, 5, (2, 2, 1, 4, 5, 3), dtype=torch.uint8, generator=numbers)
+    masks = coarse.repeat_interleave(4, 3).repeat_interleave(4, 4).repeat_interleave(4, 5)
+    masks[masks == 4] = 254
+    u = torch.randn(2, 3, 16, 20, 12, dtype=torch.float64, generator=numbers)
+
+    def loss_and_gradient(fixed: Tensor, moving: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        u = u.detach().requires_grad_()
+        loss = warped_dice(fixed, moving, u, (1, 3, 254, 9))
+        return loss, *torch.autograd.grad(loss, u)
+
+    with elsewhere() as ledger:
+        away = [tensor.to(ledger.device) for tensor in (*masks, u)]
+        loss_and_gradient(*away)  # which sends the labels, once for all
+        ledger.waits.clear()
+        found = loss_and_gradient(*away)
+        assert ledger.waits == {"nonzero": 2}, f"the host waits for {ledger.waits}"
+        for there, here in zip(found, loss_and_gradient(*masks, u), strict=True):
+            torch.testing.assert_close(there.cpu(), here, rtol=1e-12, atol=1e-15)
 
 
 def try_the_device() -> None:

@@ -9,7 +9,7 @@ from multiprocessing import get_context
 
 import pytest
 
-from benchmarks.placement import try_method, try_the_device
+from benchmarks.placement import try_method, try_the_device, try_the_overlap
 from regbench.api import Trainable
 from regbench.registry import Registry
 
@@ -29,6 +29,10 @@ def fresh_process() -> Iterator[ProcessPoolExecutor]:
 
 def test_tensors_of_two_devices_do_not_mix(fresh_process: ProcessPoolExecutor) -> None:
     fresh_process.submit(try_the_device).result()
+
+
+def test_the_overlap_of_masks_makes_the_host_wait_once_a_pair(fresh_process: ProcessPoolExecutor) -> None:
+    fresh_process.submit(try_the_overlap).result()
 
 
 @pytest.mark.parametrize("name", trainable())

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from regbench.errors import BadValueError
-from regbench.losses.warped_overlap import LABELS, OUTSIDE, WarpedOverlap
+from regbench.losses.warped_overlap import OUTSIDE, WarpedOverlap, tally
 from regbench.spatial.precision import at_least_float32
 
 
@@ -48,9 +48,9 @@ def warped_dice(
     if not all(0 <= label < OUTSIDE for label in labels):
         raise BadValueError(f"Labels that a Dice loss counts lie between 0 and {OUTSIDE - 1}; got {list(labels)}.")
     (u,) = at_least_float32(u)
-    overlap, moved = WarpedOverlap.apply(fixed_mask[:, 0], moving_mask[:, 0], u)  # type: ignore[no-untyped-call]
-    fixed = torch.stack([torch.bincount(mask.flatten(), minlength=LABELS) for mask in fixed_mask])
     counted = _numbers(tuple(labels), u.device)
+    overlap, moved = WarpedOverlap.apply(fixed_mask[:, 0], moving_mask[:, 0], u, counted)  # type: ignore[no-untyped-call]
+    fixed = torch.stack([tally(mask.flatten(), counted) for mask in fixed_mask])
     return _mean_over_present(overlap[:, counted], (fixed + moved)[:, counted]).to(u.dtype)
 
 

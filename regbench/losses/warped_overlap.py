@@ -40,25 +40,27 @@ class _Mixed:
 
 
 class WarpedOverlap(torch.autograd.Function):
-    """Masks (b, x, y, z) and (b, i, j, k), displacement (b, 3, x, y, z) → Σ f·m and Σ m for all labels, (b, 256) each.
+    """Masks (b, x, y, z) and (b, i, j, k), displacement (b, 3, x, y, z), labels (n,) → Σ f·m and Σ m, (b, 256) each.
 
     f is the one-hot fixed mask, m the trilinearly warped one-hot moving mask; both sums are differentiable in the
-    displacement, of which nothing is kept for the backward but where the mixed cells are.
+    displacement, of which nothing is kept for the backward but where the mixed cells are. They hold for the n labels.
     """
 
     @staticmethod
-    def forward(ctx: Any, fixed: Tensor, moving: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
+    def forward(  # noqa: D102
+        ctx: Any, fixed: Tensor, moving: Tensor, u: Tensor, labels: Tensor
+    ) -> tuple[Tensor, Tensor]:
         overlaps, totals = u.new_zeros(2, u.shape[0], LABELS, dtype=torch.float64)
         ctx.like, ctx.shape, ctx.mixed = u.new_empty(0), u.shape, []
         for item in range(u.shape[0]):
-            mixed = _count(fixed[item].flatten(), moving[item], u[item], overlaps[item], totals[item])
-            _interpolate(mixed, overlaps[item], totals[item])
+            mixed = _count(fixed[item].flatten(), moving[item], u[item], labels, overlaps[item], totals[item])
+            _interpolate(mixed, labels, overlaps[item], totals[item])
             ctx.mixed.append(mixed)
         return overlaps, totals
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, for_overlaps: Tensor, for_totals: Tensor) -> tuple[None, None, Tensor]:  # noqa: D102
+    def backward(ctx: Any, for_overlaps: Tensor, for_totals: Tensor) -> tuple[None, None, Tensor, None]:  # noqa: D102
         gradient = ctx.like.new_zeros(ctx.shape)
         for item, mixed in enumerate(ctx.mixed):
             agreement, membership = (table[item].to(gradient.dtype) for table in (for_overlaps, for_totals))
@@ -67,10 +69,22 @@ class WarpedOverlap(torch.autograd.Function):
             slopes = cell_slopes(corners[0::2], corners[1::2], mixed.fractions)
             for axis, slope in zip(gradient[item].flatten(1), slopes, strict=True):
                 axis.scatter_(0, mixed.place, slope)
-        return None, None, gradient
+        return None, None, gradient, None
 
 
-def _count(fixed: Tensor, moving: Tensor, u: Tensor, overlap: Tensor, total: Tensor) -> _Mixed:
+def tally(values: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    """How many of the values (n,) are of each label, or the sum of their weights, in a table (256,).
+
+    On an accelerator only these labels are looked for: `bincount` would make the host wait, and add in no fixed order.
+    """
+    if values.device.type == "cpu":
+        return torch.bincount(values, weights, minlength=LABELS)
+    same = values == labels[:, None]
+    found = same.sum(1) if weights is None else same.to(weights.dtype) @ weights
+    return found.new_zeros(LABELS).index_copy_(0, labels, found)
+
+
+def _count(fixed: Tensor, moving: Tensor, u: Tensor, labels: Tensor, overlap: Tensor, total: Tensor) -> _Mixed:
     """Adds the points whose cells are of one label to the sums, and finds the others."""
     volume = PaddedVolume(moving[None], OUTSIDE)
     views = volume.corners(volume.flat[0])
@@ -86,11 +100,11 @@ def _count(fixed: Tensor, moving: Tensor, u: Tensor, overlap: Tensor, total: Ten
         corners = torch.stack([view.index_select(0, corner) for view in views])
         fractions = [fraction.index_select(0, found) for fraction in at.fractions]
         parts.append((found + block.start, *fractions, corners, fixed[block].index_select(0, found)))
-    total += torch.bincount(cells, minlength=LABELS)
-    overlap += torch.bincount(cells.masked_fill_(cells != fixed, OUTSIDE), minlength=LABELS)
+    total += tally(cells, labels)
+    overlap += tally(cells.masked_fill_(cells != fixed, OUTSIDE), labels)
     total[MIXED] = overlap[MIXED] = 0
-    place, fi, fj, fk, corners, labels = (torch.cat(part, -1) for part in zip(*parts, strict=True))
-    return _Mixed(place, (fi, fj, fk), corners, labels)
+    place, fi, fj, fk, corners, own = (torch.cat(part, -1) for part in zip(*parts, strict=True))
+    return _Mixed(place, (fi, fj, fk), corners, own)
 
 
 def _cell_labels(flat: Tensor, views: tuple[Tensor, ...]) -> Tensor:
@@ -103,13 +117,13 @@ def _cell_labels(flat: Tensor, views: tuple[Tensor, ...]) -> Tensor:
     return least.masked_fill_(least != most, MIXED)
 
 
-def _interpolate(mixed: _Mixed, overlap: Tensor, total: Tensor) -> None:
+def _interpolate(mixed: _Mixed, labels: Tensor, overlap: Tensor, total: Tensor) -> None:
     """Adds the points in mixed cells to the sums, each corner with its trilinear weight."""
     agreement = torch.zeros_like(mixed.fractions[0], dtype=torch.float64)
     for number, corner in enumerate(mixed.corners):
         weight = torch.ones_like(agreement)
         for bit, fraction in zip((4, 2, 1), mixed.fractions, strict=True):
             weight.mul_(fraction if number & bit else 1 - fraction)
-        total += torch.bincount(corner, weight, minlength=LABELS)
+        total += tally(corner, labels, weight)
         agreement.add_(weight * (corner == mixed.fixed))
-    overlap += torch.bincount(mixed.fixed, agreement, minlength=LABELS)
+    overlap += tally(mixed.fixed, labels, agreement)
