@@ -70,6 +70,20 @@ def _training(record: RunRecord, _: Sequence[RunRecord]) -> str:
     return f"{training.budget_seconds:g} s" if training.budget_seconds else f"{training.steps} steps"
 
 
+def _recipe(record: RunRecord, namesakes: Sequence[RunRecord]) -> str:
+    """What a preset's namesakes do not share; that of another preset differs anyway, and the preset is told."""
+    return differing_settings(_trained_by(record), [_trained_by(r) for r in namesakes if r.preset == record.preset])
+
+
+def _trained_by(record: RunRecord) -> dict[str, object]:
+    """A recipe's settings as `--set` names them, but the number of steps, which is told before."""
+    recipe = dict(record.training.recipe) if record.training else {}
+    weights = {f"weights.{term}": weight for term, weight in recipe.pop("weights", {}).items()}
+    recipe |= recipe.pop("optimisation", {})
+    recipe.pop("steps", None)
+    return recipe | weights
+
+
 _TELLS: tuple[Callable[[RunRecord, Sequence[RunRecord]], str], ...] = (
     lambda record, _: record.preset if record.training else "",
     _training,
@@ -77,9 +91,7 @@ _TELLS: tuple[Callable[[RunRecord, Sequence[RunRecord]], str], ...] = (
     _masks,
     _method,
     lambda record, _: f"{record.method.distribution} {record.method.version}",
-    lambda record, _: (
-        ",".join(f"{key}={value}" for key, value in record.training.recipe.items()) if record.training else ""
-    ),
+    _recipe,
 )
 
 

@@ -66,6 +66,7 @@ def make_run(protocol: Protocol) -> MakeRun:
         masks: MasksRecord | None = None,
         trained: bool | None = None,
         steps: int = 100,
+        recipe: Mapping[str, Any] | None = None,
         on: Protocol | None = None,
         **fields: Any,
     ) -> Measured:
@@ -86,7 +87,7 @@ def make_run(protocol: Protocol) -> MakeRun:
                     configuration=configuration or {}, trainable=trained,
                 ),
                 "masks": masks,
-                "training": TrainingRecord(recipe={}, steps=steps, steps_done=steps) if trained else None,
+                "training": TrainingRecord(recipe=recipe or {}, steps=steps, steps_done=steps) if trained else None,
                 "seed": seed,
                 "machine": MACHINE,
                 "cost": CostRecord(seconds_per_pair=0.5, peak_memory_mib=512, parameters=1000 if trained else None,

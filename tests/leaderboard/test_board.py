@@ -100,6 +100,25 @@ def test_namesakes_tell_the_settings_that_they_do_not_share(make_run) -> None:
     }
 
 
+def test_namesakes_tell_of_their_recipes_what_neither_preset_nor_steps_say(make_run) -> None:
+    def recipe(steps: int, rate: float, contour: float) -> dict[str, object]:
+        return {"steps": steps, "weights": {"smooth": 4.0, "contour": contour}, "optimisation": {"learning_rate": rate}}
+
+    runs = [
+        make_run("ours", {"dsc": dice(20)}, steps=150, recipe=recipe(150, 1e-3, 0.1)),
+        make_run("ours", {"dsc": dice(21)}, steps=900, recipe=recipe(900, 1e-3, 0.1)),
+        make_run("ours", {"dsc": dice(22)}, steps=900, recipe=recipe(900, 1e-3, 0.2)),
+        make_run("ours", {"dsc": dice(23)}, steps=5000, recipe=recipe(5000, 1e-4, 0.1), preset="paper"),
+    ]
+    [board] = boards(runs)
+    assert {row.name for row in board.rows} == {
+        "Ours (quick, 150 steps, weights.contour=0.1)",
+        "Ours (quick, 900 steps, weights.contour=0.1)",
+        "Ours (quick, 900 steps, weights.contour=0.2)",
+        "Ours (paper, 5000 steps)",
+    }
+
+
 def test_seeds_are_pooled_by_pair(make_run) -> None:
     tables = [dice(20, seed) for seed in range(3)]
     tables[1][4, 2] = np.nan
