@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar
 
 import torch
@@ -50,11 +51,13 @@ class MaskSource(ABC):
         card: what a reader of its numbers has to know; `card.trained_on` if it brings weights.
         saw_test_images: its weights may have seen the test scans.
         saw_test_labels: it looks at the labels of the test scans: an upper bound, not a result.
+        quick: fields that the quick preset sets, where the defaults would take a CPU too long; a user's setting wins.
     """
 
     card: ClassVar[Card]
     saw_test_images: ClassVar[bool]
     saw_test_labels: ClassVar[bool]
+    quick: ClassVar[Mapping[str, object]] = MappingProxyType({})
 
     @abstractmethod
     def masks(self, request: MaskRequest) -> Mapping[str, Volume]:

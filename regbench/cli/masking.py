@@ -9,7 +9,7 @@ import pandas as pd
 
 from regbench.api import MaskSource
 from regbench.cli.console import out
-from regbench.cli.plans import Stage, Wanted
+from regbench.cli.plans import Stage, Wanted, mask_source
 from regbench.cli.preparing import preparing, staged
 from regbench.cli.progress import shown
 from regbench.data import Cohort, load_cohort
@@ -19,7 +19,7 @@ from regbench.leaderboard.formats.terminal import SheetView
 from regbench.leaderboard.naming import abbreviations
 from regbench.leaderboard.views.sheet import Cell, Head, Sheet, counted, number
 from regbench.masks.writing import write_masks
-from regbench.registry import Registry, configuration, configure
+from regbench.registry import Registry, configuration
 
 Scores = Mapping[str, Mapping[int, float]]
 
@@ -64,8 +64,7 @@ def masked(wanted: Wanted, files: Sequence[Path]) -> Masked:
     if wanted.settings.methods or wanted.settings.recipe:
         other = next(iter([*wanted.settings.methods, *wanted.settings.recipe]))
         raise BadValueError(f"Nothing here has a setting '{other}'; fields of the source are set as masks.NAME=VALUE.")
-    kind: type[MaskSource] = registry.load("masks", name)
-    source = Chosen(registry.plugin("masks", name), configure(kind, wanted.settings.masks))
+    source = mask_source(registry, name, wanted)
     here = staged(registry, task, wanted)
     return Masked(here, source, add_masks(_cohort(here, wanted), source, shown(), modality=here.task.modality))
 

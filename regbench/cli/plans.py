@@ -203,8 +203,18 @@ def _sources(registry: Registry, method: Method, wanted: Wanted) -> Iterator[Cho
         if name == NO_MASKS:
             yield None
         else:
-            source: MaskSource = configure(registry.load("masks", name), wanted.settings.masks)
-            yield Chosen(registry.plugin("masks", name), source)
+            yield mask_source(registry, name, wanted)
+
+
+def mask_source(registry: Registry, name: str, wanted: Wanted) -> Chosen[MaskSource]:
+    """A mask source with the preset's fields and the user's settings.
+
+    Raises:
+        RequestError: for one that is unknown, or a setting that it does not have or that does not fit.
+    """
+    kind: type[MaskSource] = registry.load("masks", name)
+    usual = kind.quick if wanted.preset == "quick" else {}
+    return Chosen(registry.plugin("masks", name), configure(kind, {**usual, **wanted.settings.masks}), usual)
 
 
 def plans(registry: Registry, stage: Stage, wanted: Wanted, metrics: Mapping[str, Metric]) -> list[Plan]:

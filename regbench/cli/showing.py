@@ -12,8 +12,8 @@ from rich.text import Text
 
 from regbench.api import Preset, Protocol, Task, Trainable
 from regbench.cli.console import out
-from regbench.engine.plan import flat_recipe
 from regbench.registry import NOUNS, Kind, Registry, fields
+from regbench.results import flat_recipe
 
 _FACTS = {
     "method": ("masks",),
@@ -40,7 +40,7 @@ def facts(registry: Registry, kind: Kind, name: str) -> dict[str, Any]:
         "card": dataclasses.asdict(cls.card),
         "properties": {fact: getattr(cls, fact) for fact in _FACTS[kind]},
         "fields": [
-            {"name": f.name, "type": f.type, "default": f.default, "meaning": meaning}
+            {"name": f.name, "type": f.type, "default": f.default, "meaning": meaning} | _quick(cls, f.name)
             for f, meaning in zip(fields(cls), _meanings(cls), strict=True)
         ],
     }
@@ -49,6 +49,12 @@ def facts(registry: Registry, kind: Kind, name: str) -> dict[str, Any]:
     if issubclass(cls, Trainable):
         found["recipes"] = {preset: to_jsonable_python(cls().training(preset)) for preset in _PRESETS}
     return found
+
+
+def _quick(cls: type[Any], field: str) -> dict[str, Any]:
+    """The value that the quick preset gives a field, if it does."""
+    usual = getattr(cls, "quick", {})
+    return {"quick": to_jsonable_python(usual[field])} if field in usual else {}
 
 
 def _protocol(protocol: Protocol) -> dict[str, Any]:
@@ -118,7 +124,10 @@ def _print_fields(kind: Kind, found: list[dict[str, Any]]) -> None:
         how = "" if kind == "metric" else f" (set by --set {owner}NAME=VALUE)"
         out().print(Text("\nFields", "bold") + Text(how, "dim"))
     for field in found:
-        head = Text(f"{field['name']} = {_plain(field['default'])}", "cyan") + Text(f"  ({field['type']})", "dim")
+        head = Text(f"{field['name']} = {_plain(field['default'])}", "cyan")
+        if "quick" in field:
+            head += Text(f" (quick: {_plain(field['quick'])})", "cyan")
+        head += Text(f"  ({field['type']})", "dim")
         _print_indented(head)
         if field["meaning"]:
             _print_indented(Text(field["meaning"]), 6)

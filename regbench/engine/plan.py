@@ -10,6 +10,7 @@ import torch
 
 from regbench.api import MaskSource, Method, Metric, Preset, Protocol, Recipe, Task, Trainable
 from regbench.registry import Plugin, changed, configuration
+from regbench.results import flat_recipe
 
 T = TypeVar("T", bound=Method | MaskSource)
 Precision = Literal["float32", "bfloat16"]
@@ -125,13 +126,6 @@ class Plan:
             return {}
         usual, used = flat_recipe(configuration(method.training(self.preset))), flat_recipe(configuration(self.recipe))
         return {name: value for name, value in used.items() if name not in _SET_ASIDE and usual.get(name) != value}
-
-
-def flat_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe's values by the names that `--set recipe.NAME` takes."""
-    flat = {name: value for name, value in recipe.items() if name not in ("optimisation", "weights")}
-    flat |= recipe["optimisation"]
-    return flat | {f"weights.{term}": weight for term, weight in recipe["weights"].items()}
 
 
 def _change(name: str, value: Any) -> str:

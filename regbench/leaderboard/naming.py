@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from regbench.leaderboard.row import BASELINE, BASELINE_TITLE
-from regbench.results import RunRecord
+from regbench.results import RunRecord, flat_recipe
 
 _SMALL_WORDS = {"and", "of", "the", "in"}
 _MISSING = object()
@@ -76,12 +76,9 @@ def _recipe(record: RunRecord, namesakes: Sequence[RunRecord]) -> str:
 
 
 def _trained_by(record: RunRecord) -> dict[str, object]:
-    """A recipe's settings as `--set` names them, but the number of steps, which is told before."""
-    recipe = dict(record.training.recipe) if record.training else {}
-    weights = {f"weights.{term}": weight for term, weight in recipe.pop("weights", {}).items()}
-    recipe |= recipe.pop("optimisation", {})
-    recipe.pop("steps", None)
-    return recipe | weights
+    """The recipe but its number of steps, which is told before."""
+    recipe = flat_recipe(record.training.recipe) if record.training else {}
+    return {name: value for name, value in recipe.items() if name != "steps"}
 
 
 _TELLS: tuple[Callable[[RunRecord, Sequence[RunRecord]], str], ...] = (

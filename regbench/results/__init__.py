@@ -13,6 +13,7 @@ from regbench.results.record import (
     MetricRecord,
     RunRecord,
     TrainingRecord,
+    flat_recipe,
 )
 from regbench.results.store import Listing, RunFolder, Store
 
@@ -31,6 +32,7 @@ __all__ = [
     "RunRecord",
     "Store",
     "TrainingRecord",
+    "flat_recipe",
     "is_locked",
     "locked",
     "pair_name",

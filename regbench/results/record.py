@@ -149,6 +149,13 @@ class TrainingRecord(_Part):
     best_validation: float | None = None
 
 
+def flat_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's values, as JSON data, by the names that `--set recipe.NAME` takes."""
+    flat = {name: value for name, value in recipe.items() if name not in ("optimisation", "weights")}
+    flat |= recipe.get("optimisation", {})
+    return flat | {f"weights.{term}": weight for term, weight in recipe.get("weights", {}).items()}
+
+
 class RunRecord(_Part):
     """run.json; the file's `seal` is no field: the store writes it, a digest of all else, and looks whether it is true.
 

@@ -10,6 +10,7 @@ import torch
 
 from regbench.api import MaskRequest, MaskSource, Shape, Volume
 from regbench.data import write_volume
+from regbench.registry import configure
 from regbench.testing import scenes
 from regbench.testing.faults import card_faults, gather, instance_of
 
@@ -26,12 +27,14 @@ def check_masks(source: str | type[MaskSource] | MaskSource) -> list[str]:
     that it asks for the truth only if it says so.
 
     Args:
-        source: its class, an instance, or its name in the registry.
+        source: its class or its name in the registry, to be tried as the quick preset has it; or an instance.
 
     Raises:
         RequestError: if it cannot be tried here, e.g. because a program or a folder that it needs is missing.
     """
     one: MaskSource = instance_of("masks", source)
+    if one is not source:
+        one = configure(type(one), one.quick)
     faults = gather(
         one, [("its card was read", partial(card_faults, one)), ("its flags were read", partial(_flags, one))]
     )

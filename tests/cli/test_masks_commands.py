@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from regbench.data import read_volume
+from regbench.masks.degraded import DegradedMasks
 
 
 @pytest.fixture
@@ -92,3 +93,15 @@ def test_wrong_requests(call, plugin_words, words: tuple[str, ...], said: str) -
 
 def test_the_grid_and_the_preset_are_those_of_a_run(score) -> None:
     assert score("truth", "--set", "task.grid=20x20x20")["grid"] == [20, 20, 20]
+
+
+def test_the_preset_sets_what_the_user_does_not(
+    call, run, plugin_words, score, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DegradedMasks, "quick", {"quality": 0.9})
+    assert score("degraded")["configuration"] == {"quality": 0.9}
+    assert score("degraded", "--preset", "paper")["configuration"] == {"quality": None}
+    assert score("degraded", "--set", "masks.quality=0.8")["configuration"] == {"quality": 0.8}
+    assert "quality = none (quick: 0.9)" in call("show", "masks", "degraded").stdout
+    assert run("--method", "learner", "--steps", "1", "--masks", "degraded").exit_code == 0
+    assert Path("runs/balls/learner + degraded").is_dir(), "what the preset sets is no change that a row is named after"

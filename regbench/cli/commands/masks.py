@@ -41,7 +41,7 @@ def make_masks(
     from regbench.cli.masking import print_seen, write_to
 
     made = _masked(name, task, data, protocol, preset, set_, device, plugin)
-    words = " ".join([f"--masks {name}", *(f"--set {setting}" for setting in set_ or [])])
+    words = " ".join([f"--masks {name} --preset {preset.value}", *(f"--set {setting}" for setting in set_ or [])])
     typer.echo(f"{len(made.cohort.ids)} masks by '{name}' are in the cache; 'regbench run {words} …' takes them.")
     if out is not None:
         write_to(made, out)
