@@ -1,6 +1,6 @@
 """Plugins by entry point, and their configuration."""
 
-from regbench.registry.configure import FieldInfo, changed, configuration, configure, fields
+from regbench.registry.configure import FieldInfo, changed, configuration, configure, fields, set_up
 from regbench.registry.plugins import GROUPS, NOUNS, Kind, Plugin, Registry
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "configuration",
     "configure",
     "fields",
+    "set_up",
 ]

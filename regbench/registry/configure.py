@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_type_hints
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
-from regbench.errors import BadValueError, UnknownNameError
+from regbench.errors import BadValueError, RegbenchError, UnknownNameError
 from regbench.registry.wording import type_words
 
 P = TypeVar("P")
@@ -34,8 +34,8 @@ class FieldInfo:
 
 def fields(plugin: type[Any]) -> list[FieldInfo]:
     """The configuration fields of a plugin's class, in order."""
+    default = configuration(configure(plugin, {}))
     hints = get_type_hints(plugin, include_extras=True)
-    default = configuration(plugin())
     return [
         FieldInfo(field.name, type_words(hints[field.name]), default[field.name])
         for field in dataclasses.fields(plugin)
@@ -68,19 +68,41 @@ def configure(plugin: type[P], settings: Mapping[str, Any]) -> P:
 
     Raises:
         UnknownNameError: for a field that the class does not have.
-        BadValueError: for a value that does not fit.
+        BadValueError: for a value, given or usual, that does not fit or that no record can hold.
     """
     known = {field.name for field in dataclasses.fields(plugin)} if dataclasses.is_dataclass(plugin) else set()
-    hints = get_type_hints(plugin, include_extras=True)
+    try:
+        hints = get_type_hints(plugin, include_extras=True)
+    except Exception as error:
+        raise BadValueError(f"A field of {plugin.__name__} has a type that cannot be read: {error}.") from error
     values = {}
     for name, value in settings.items():
         if name not in known:
             raise UnknownNameError(f"field of {plugin.__name__}", name, known)
         values[name] = _read(plugin.__name__, name, hints[name], value)
+    made = set_up(plugin, values)
+    for name in known - values.keys():
+        _read(plugin.__name__, name, hints[name], getattr(made, name))
+    try:
+        configuration(made)
+    except (TypeError, ValueError) as error:
+        raise BadValueError(f"The fields of {plugin.__name__} cannot be written to a record: {error}.") from error
+    return made
+
+
+def set_up(plugin: type[P], values: Mapping[str, Any]) -> P:
+    """An instance of a plugin's class with these values, unchecked.
+
+    Raises:
+        BadValueError: whatever its author's code raised.
+    """
     try:
         return plugin(**values)
-    except ValueError as error:
-        raise BadValueError(f"{plugin.__name__} cannot be set up: {error}") from error
+    except RegbenchError:
+        raise
+    except Exception as error:
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise BadValueError(f"{plugin.__name__} cannot be set up: {kind}{error}") from error
 
 
 def _read(owner: str, name: str, annotation: Any, value: Any) -> Any:

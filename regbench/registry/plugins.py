@@ -14,7 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from regbench.errors import PluginError, UnknownNameError
+from regbench.errors import PluginError, RequestError, UnknownNameError
+from regbench.registry.configure import configure
 
 Kind = Literal["method", "task", "metric", "masks"]
 
@@ -129,8 +130,8 @@ class Registry:
         reasons = {}
         for name in self.names(kind):
             try:
-                self.load(kind, name)
-            except PluginError as error:
+                configure(self.load(kind, name), {})
+            except RequestError as error:
                 reasons[name] = str(error)
         return reasons
 
@@ -143,8 +144,13 @@ def _fault(found: Any, base: type[Any]) -> str | None:
     missing = [*abstract, *(name for name in base.__annotations__ if not hasattr(found, name))]
     if missing:
         return f"does not define: {', '.join(missing)}"
+    card = getattr(found, "card", None)
+    if not isinstance(card, importlib.import_module("regbench.api").Card):
+        return f"has a {type(card).__name__} for its card; expected a regbench.api.Card"
     if not dataclasses.is_dataclass(found):
         return "is no dataclass, whose fields are its configuration; write @dataclass(frozen=True) above it"
+    if taken := [f.name for f in dataclasses.fields(found) if f.name in base.__annotations__]:
+        return f"makes fields of what is the class's own: {', '.join(taken)}; annotate them as ClassVar"
     nothing = dataclasses.MISSING
     bare = [f.name for f in dataclasses.fields(found) if f.init and f.default is f.default_factory is nothing]
     return f"has fields without a default: {', '.join(bare)}" if bare else None

@@ -1,7 +1,6 @@
 """How a fault becomes a sentence."""
 
 import dataclasses
-import json
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -10,7 +9,7 @@ from typing import Any, TypeVar
 
 from regbench.api import Card
 from regbench.errors import RequestError
-from regbench.registry import Kind, Registry, configuration
+from regbench.registry import Kind, Registry, configure, set_up
 
 P = TypeVar("P")
 
@@ -23,11 +22,11 @@ def instance_of(kind: Kind, plugin: Any) -> Any:
         plugin: its class, an instance, or its name in the registry.
 
     Raises:
-        UnknownNameError, PluginError: for a name that cannot be had.
+        RequestError: for a name that cannot be had, or a class that cannot be set up.
     """
     if isinstance(plugin, str):
         plugin = Registry().load(kind, plugin)
-    return plugin() if isinstance(plugin, type) else plugin
+    return set_up(plugin, {}) if isinstance(plugin, type) else plugin
 
 
 def gather(plugin: Any, checks: Iterable[tuple[str, Callable[[], Iterable[str]]]]) -> list[str]:
@@ -72,6 +71,6 @@ def card_faults(plugin: Any) -> Iterator[str]:
         yield f"{name} is no frozen dataclass, whose fields are its configuration; write @dataclass(frozen=True)."
         return
     try:
-        json.dumps(configuration(plugin))
-    except (TypeError, ValueError) as error:
-        yield f"The configuration of {name} cannot be written to a record: {error}."
+        configure(type(plugin), {})
+    except RequestError as error:
+        yield str(error)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from regbench.cli.plans import names_of
 from regbench.errors import BadValueError
 from regbench.registry import Registry, configure, fields
 
@@ -86,6 +87,46 @@ def test_what_a_plugin_lacks_is_said_and_stops_no_other(call, tmp_path: Path, ki
     listed = {entry["name"]: entry for entry in json.loads(call("list", f"{kind}s", "--json", *words).stdout)}
     assert said in listed[name]["broken"]
     assert "title" in listed["identity" if kind == "method" else "dsc"]
+
+
+AMISS = """
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+import torch
+from regbench.api import Card, Method
+@dataclass(frozen=True)
+class {name}(Method):
+    {card} = {title}
+    {field}
+    def register(self, pair):
+        raise NotImplementedError
+"""
+CARD = {"card": "card: ClassVar[Card]", "title": "Card(title='Amiss', summary='One thing is wrong with it.')"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"title": "'Amiss'"}, "has a str for its card; expected a regbench.api.Card."),
+        ({"card": "card: Card"}, "makes fields of what is the class's own: card; annotate them as ClassVar."),
+        ({"field": "depth: int = 'three'"}, "Amiss.depth cannot be 'three'; expected integer."),
+        ({"field": "depth: int = None"}, "Amiss.depth cannot be None; expected integer."),
+        ({"field": "depth: 'Depht' = 3"}, "A field of Amiss has a type that cannot be read: name 'Depht' is not"),
+        ({"field": "mean: Any = field(default_factory=lambda: torch.zeros(3))"}, "cannot be written to a record"),
+        ({"field": "def __post_init__(self): raise TypeError('boom')"}, "Amiss cannot be set up: TypeError: boom"),
+    ],
+)
+def test_what_is_amiss_with_a_plugins_class_is_said_and_stops_no_other(call, tmp_path: Path, wrong, said: str) -> None:
+    file = tmp_path / "amiss.py"
+    file.write_text(AMISS.format_map({"name": "Amiss", "field": "", **CARD, **wrong}))
+    shown, checked = (call(verb, "method", "amiss", "--plugin", file) for verb in ("show", "check"))
+    assert said in shown.stderr
+    assert shown.exit_code == 2
+    assert checked.exit_code in (1, 2)
+    assert said in checked.output
+    names, unusable = names_of(Registry([file]), "method", ["all"])
+    assert "identity" in names
+    assert [sentence for sentence in unusable if said in sentence]
 
 
 def test_a_method_in_full(call, plugin_words) -> None:
