@@ -13,6 +13,10 @@ PluginOption = Annotated[
     list[Path] | None, typer.Option("--plugin", metavar="FILE", help="A Python file with plugins; may be repeated.")
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+RunDeviceOption = Annotated[
+    str | None,
+    typer.Option("--device", help="auto, cpu, cuda or cuda:N. Without it: a GPU for what was run on one."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
 ScansOption = Annotated[
     Path | None, typer.Option("--data", metavar="DIR", help="The real scans. Without it: the phantom cohort.")

@@ -13,7 +13,6 @@ from regbench.report.page import page
 from regbench.report.pictures.side_by_side import Gallery, Sources, gallery
 from regbench.results import Store
 
-_CPU = torch.device("cpu")
 _PAGE = "index.html"
 
 
@@ -23,7 +22,7 @@ def report(
     registry: Registry,
     *,
     data: Mapping[str, Path] | None = None,
-    device: torch.device = _CPU,
+    device: torch.device | None = None,
     cache: Path | None = None,
     pictures: bool = True,
     ranking: Ranking = "paired",
@@ -37,7 +36,7 @@ def report(
         store: where the runs are kept.
         registry: of what is installed.
         data: task → folder of its real scans; without it, rows on real scans have no pictures.
-        device: where pairs are registered for the pictures.
+        device: where pairs are registered for the pictures; None: on the kind of device that a row was made on.
         cache: of prepared cohorts; None: the user's cache folder.
         pictures: whether pictures are made at all.
         ranking: how rows are told apart.

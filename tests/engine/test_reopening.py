@@ -228,3 +228,26 @@ def test_fields_made_elsewhere_are_not_registered_again(
     assert opened.field(PAIRS[0]).displacement.abs().max() == 0
     with pytest.raises(RunError, match="made elsewhere"):
         opened.register(opened.cohort.pair(PAIRS[0]))
+
+
+def test_what_was_run_on_a_gpu_is_opened_on_one(
+    on_phantoms: Make,
+    store: Store,
+    registry: Registry,
+    toys: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Masks are kept by the kind of device: on another one they would be made anew, and be others."""
+    asked = []
+
+    def resolved(name: str) -> torch.device:
+        asked.append(name)
+        return torch.device("cpu")
+
+    monkeypatch.setattr("regbench.engine.proof.reopening.resolve_device", resolved)
+    record = run(on_phantoms(toys.Shift(), "shift"), store)
+    for accelerator in (None, "a GPU"):
+        machine = record.machine.model_copy(update={"accelerator": accelerator})
+        again(store, registry, record.model_copy(update={"machine": machine}), tmp_path)
+    assert asked == ["cpu", "auto"]

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from regbench.cli.choices import LayoutChoice
-from regbench.cli.options import DEFAULT_RUNS, DeviceOption, PluginOption, RunArgument, RunScansOption, RunsOption
+from regbench.cli.options import DEFAULT_RUNS, PluginOption, RunArgument, RunDeviceOption, RunScansOption, RunsOption
 
 
 def export(
@@ -17,7 +17,7 @@ def export(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="A new folder.")],
     data: RunScansOption = None,
-    device: DeviceOption = "cpu",
+    device: RunDeviceOption = None,
     runs: RunsOption = DEFAULT_RUNS,
     plugin: PluginOption = None,
 ) -> None:
@@ -34,7 +34,8 @@ def export(
 
     folder, record = Store(runs).find(run)
     progress = shown()
-    opened = reopen(folder, record, Registry(plugin or []), data=data, device=resolve_device(device), progress=progress)
+    where = None if device is None else resolve_device(device)
+    opened = reopen(folder, record, Registry(plugin or []), data=data, device=where, progress=progress)
     for sentence in write(opened, to.value, out, progress):
         err().print(sentence, style="yellow", markup=False, soft_wrap=True)
     typer.echo(f"{len(opened.pairs)} fields of {record.row} are in {out}.")

@@ -7,7 +7,7 @@ import typer
 
 from regbench.cli.choices import RankingChoice
 from regbench.cli.commands.leaderboard import PublishedOption, RankingOption, TaskOption, read_boards
-from regbench.cli.options import DEFAULT_RUNS, PluginOption, RunsOption
+from regbench.cli.options import DEFAULT_RUNS, PluginOption, RunDeviceOption, RunsOption
 
 
 def report(
@@ -24,7 +24,7 @@ def report(
     ] = True,
     ranking: RankingOption = RankingChoice.paired,
     published: PublishedOption = True,
-    device: Annotated[str, typer.Option("--device", help="For the pictures: auto, cpu, cuda or cuda:N.")] = "auto",
+    device: RunDeviceOption = None,
     runs: RunsOption = DEFAULT_RUNS,
     plugin: PluginOption = None,
 ) -> None:
@@ -57,7 +57,7 @@ def report(
         Store(runs),
         Registry(plugin or []),
         data=folders,
-        device=resolve_device(device),
+        device=None if device is None else resolve_device(device),
         pictures=pictures,
         ranking=ranking.value,
         published=published,

@@ -7,10 +7,10 @@ import typer
 
 from regbench.cli.options import (
     DEFAULT_RUNS,
-    DeviceOption,
     JsonOption,
     PluginOption,
     RunArgument,
+    RunDeviceOption,
     RunScansOption,
     RunsOption,
 )
@@ -26,7 +26,7 @@ def verify(
         float | None,
         typer.Option("--tolerance", min=0, help="Of every row, in its metric's unit. Without it: by the machine."),
     ] = None,
-    device: DeviceOption = "cpu",
+    device: RunDeviceOption = None,
     runs: RunsOption = DEFAULT_RUNS,
     json: JsonOption = False,
     plugin: PluginOption = None,
@@ -47,7 +47,8 @@ def verify(
     registry = Registry(plugin or [])
     folder, record = Store(runs).find(run)
     progress = shown()
-    opened = reopen(folder, record, registry, data=data, device=resolve_device(device), progress=progress)
+    where = None if device is None else resolve_device(device)
+    opened = reopen(folder, record, registry, data=data, device=where, progress=progress)
     metrics, _ = usable_metrics(registry)
     verdict = compare(opened, metrics, register=register, tolerance=tolerance, progress=progress)
     if json:

@@ -10,6 +10,7 @@ import torch
 
 from regbench.api import Field, MaskSource, Method, Pair, PairId, Protocol, Task, Trainable
 from regbench.data import Cohort, fingerprint, found_scans, load_cohort, phantom_folder, read_field
+from regbench.engine.devices import resolve_device
 from regbench.engine.evaluation.evaluate import Register, checked, in_order, seen_pair
 from regbench.engine.evaluation.refinement import refining
 from regbench.engine.masks import add_masks
@@ -28,7 +29,6 @@ from regbench.results import MasksRecord, MethodRecord, RunFolder, RunRecord, pa
 
 P = TypeVar("P", Method, MaskSource)
 
-_CPU = torch.device("cpu")
 _PHANTOM_SEED = 0
 
 
@@ -137,7 +137,7 @@ def reopen(
     registry: Registry,
     *,
     data: Path | None = None,
-    device: torch.device = _CPU,
+    device: torch.device | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Reopened:
@@ -148,7 +148,8 @@ def reopen(
         record: its record.
         registry: of what is installed.
         data: the folder of the real scans, since a record keeps no paths; None: phantoms, which are made again.
-        device: where to hold the cohort and to compute.
+        device: where to hold the cohort and to compute; None: on a GPU if the run was made on one and one is here, as
+            masks are kept by the kind of device, else on the CPU.
         cache: the folder for phantoms, prepared cohorts and masks; None: the user's cache folder.
         progress: is told while scans are prepared and masks are made.
 
@@ -161,6 +162,7 @@ def reopen(
     if record.status != "done":
         raise BadValueError(f"The run {record.run_id} is {record.status}, not done; run it to its end first.")
     told = progress or Silent()
+    device = device or resolve_device("auto" if record.machine.accelerator else "cpu")
     task = _task(registry, folder, record)
     _check_protocol(task, record)
     method = _method(registry, folder, record)

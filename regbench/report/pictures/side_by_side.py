@@ -92,7 +92,7 @@ class Sources:
         folders: run id → its folder.
         registry: of what is installed.
         data: task → folder of its real scans.
-        device: where to register.
+        device: where to register; None: on the kind of device that each was made on.
         cache: of prepared cohorts; None: the user's.
         told: is called with what is at work.
     """
@@ -100,7 +100,7 @@ class Sources:
     folders: Mapping[str, RunFolder]
     registry: Registry
     data: Mapping[str, Path]
-    device: torch.device
+    device: torch.device | None = None
     cache: Path | None = None
     told: Told = lambda _: None
 
