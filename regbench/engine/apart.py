@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +15,10 @@ _SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], object]], ...] = (
     (torch.is_grad_enabled, torch.set_grad_enabled),
     (torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms),
     (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+    *(
+        (partial(getattr, torch.backends.cudnn, name), partial(setattr, torch.backends.cudnn, name))
+        for name in ("enabled", "benchmark", "deterministic", "allow_tf32")
+    ),
 )
 
 
@@ -25,10 +30,18 @@ def apart(volume: Volume) -> Volume:
 @contextmanager
 def own_settings() -> Iterator[None]:
     """Torch's settings are as before when the block ends, whatever was set in it."""
-    before = [get() for get, _ in _SETTINGS]
+    before = [_asked(get) for get, _ in _SETTINGS]
     try:
         yield
     finally:
         for (get, put), value in zip(_SETTINGS, before, strict=True):
-            if get() != value:
+            if value is not None and _asked(get) != value:
                 put(value)
+
+
+def _asked(get: Callable[[], Any]) -> Any:
+    """A setting; None where torch does not say, because it was set by its newer name (`fp32_precision`)."""
+    try:
+        return get()
+    except RuntimeError:
+        return None

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -43,9 +44,10 @@ def resolve_device(name: str) -> torch.device:
 
 def usual_precision(device: torch.device) -> Precision:
     """bfloat16 on a GPU that computes in it, float32 elsewhere."""
-    return (
-        "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    )
+    if device.type != "cuda":
+        return "float32"
+    with torch.cuda.device(device):
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
 
 
 def machine(device: torch.device, precision: Precision, method: type | None = None) -> MachineRecord:
@@ -67,10 +69,19 @@ def machine(device: torch.device, precision: Precision, method: type | None = No
         torch=torch.__version__,
         cuda=torch.version.cuda if on_gpu else None,
         precision=precision,
-        tf32=on_gpu and (torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32),
+        tf32=on_gpu and _tf32(),
         deterministic=not on_gpu or torch.are_deterministic_algorithms_enabled(),
         git=_commit(method) if method else None,
     )
+
+
+def _tf32() -> bool:
+    cudnn: Any = torch.backends.cudnn
+    matmul = torch.backends.cuda.matmul
+    try:
+        return bool(cudnn.allow_tf32 or matmul.allow_tf32)
+    except RuntimeError:  # once torch's newer names were used, it does not answer to the older ones
+        return "tf32" in (cudnn.conv.fp32_precision, matmul.fp32_precision)
 
 
 def synchroniser(device: torch.device) -> Callable[[], None]:

@@ -112,11 +112,40 @@ def test_settings_that_a_method_leaves_behind_end_with_its_run(
             torch.set_grad_enabled(False)
             torch.set_num_threads(threads + 1)
             torch.use_deterministic_algorithms(True)
+            torch.backends.cudnn.benchmark = torch.backends.cudnn.deterministic = True
+            torch.backends.cudnn.allow_tf32 = False
             return found
+
+    def of_cudnn() -> tuple[bool, bool, bool]:
+        cudnn = torch.backends.cudnn
+        return cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32
 
     threads = torch.get_num_threads()
     with own_settings():
         assert run(make_plan(Careless()), store).status == "done"
         assert (torch.get_default_dtype(), torch.is_grad_enabled()) == (torch.float32, True)
         assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == (threads, False)
+        assert of_cudnn() == (False, False, True)
     assert run(make_plan(toys.ToyMethod()), store).status == "done"
+
+
+def test_settings_by_torchs_newer_names_stop_no_run_and_end_with_it(
+    make_plan: Callable[..., Plan], toys: ModuleType, store: Store
+) -> None:
+    """Torch refuses to say by the older names what was set by the newer ones."""
+
+    class Modern(toys.Shift):  # type: ignore[name-defined, misc]
+        def register(self, pair: Pair) -> Field:
+            torch.backends.cuda.matmul.fp32_precision = "tf32"
+            found: Field = super().register(pair)
+            return found
+
+    if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):
+        pytest.skip("this torch has the older names only")
+    assert run(make_plan(Modern()), store).status == "done"
+    assert torch.get_float32_matmul_precision() == "highest"
+    try:
+        torch.backends.cuda.matmul.fp32_precision = "tf32"
+        assert run(make_plan(toys.ToyMethod()), store).status == "done"
+    finally:
+        torch.set_float32_matmul_precision("highest")

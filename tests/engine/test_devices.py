@@ -52,6 +52,23 @@ def test_facts_of_this_machine(toys: ModuleType) -> None:
     assert usual_precision(CPU) == "float32"
 
 
+def test_facts_of_a_gpu_by_torchs_newer_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch refuses to say by the older names what was set by the newer ones."""
+    if not hasattr(torch.backends.cudnn, "conv"):
+        pytest.skip("this torch has the older names only")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
+    gpu = torch.device("cuda", 0)
+    assert machine(gpu, "float32").tf32
+    try:
+        torch.backends.cudnn.conv.fp32_precision = "ieee"
+        assert not machine(gpu, "float32").tf32
+        torch.backends.cuda.matmul.fp32_precision = "tf32"
+        assert machine(gpu, "float32").tf32
+    finally:
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.conv.fp32_precision = "tf32"
+
+
 def git(folder: Path, *words: str) -> str:
     command = ["git", "-C", str(folder), "-c", "user.name=t", "-c", "user.email=t@example.org", *words]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603
