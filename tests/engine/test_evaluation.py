@@ -217,3 +217,25 @@ def test_progress(toy_cohort: Cohort, toys: ModuleType) -> None:
 
     evaluate(toys.Shift(), smooth_field, toy_cohort, {}, Told())
     assert told == [("evaluate", 2.0, "pair"), 1.0, "done"]
+
+
+def test_the_peak_of_memory_is_that_of_registering(
+    toy_cohort: Cohort, toys: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What metrics took since the pairs before does not count."""
+
+    @dataclass(frozen=True)
+    class Large(Metric):
+        card: ClassVar[Card] = Card(title="Large", summary="Takes 300 MiB.")
+        unit: ClassVar[str] = ""
+        higher_is_better: ClassVar[bool] = True
+
+        def measure(self, case: Case) -> Mapping[int | None, float]:
+            return {None: float(torch.ones(300, 2**18).sum())}
+
+    monkeypatch.setattr("regbench.engine.evaluation.evaluate.cores", lambda: 1)
+    a, b, c = toy_cohort.ids[:3]
+    cohort = many(toy_cohort, [PairId(a, b), PairId(b, c)])
+    small, large = (evaluate(toys.Shift(), smooth_field, cohort, metrics, Silent()).peak_memory_mib
+                    for metrics in ({}, {"large": Large()}))  # fmt: skip
+    assert large < small + 100

@@ -23,7 +23,8 @@ from regbench.spatial import jacobian_determinant, warp_labels
 
 Register = Callable[[Pair], Field]
 
-_MOST_WORKERS = 8
+MOST_WORKERS = 8
+"""Pairs that are scored at a time; so many fields are held on the device until they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ class _Evaluating:
     ) -> None:
         self.method, self.register, self.cohort, self.metrics = method, register, cohort, metrics
         self.progress, self.seed, self.fields = progress, seed, fields
-        self.memory, self.peak_mib, self.pace = MemoryMeter(cohort.device), 0.0, Pace(0.2)
+        self.peak_mib, self.pace = 0.0, Pace(0.2)
         self.wait = synchroniser(cohort.device)
         self.seconds: list[float] = []
         self.done = 0
@@ -125,10 +126,10 @@ class _Evaluating:
             shutil.rmtree(self.fields, ignore_errors=True)
         out_of_scope = {pair for pair, _ in skipped}
         pairs = [pair for pair in self.cohort.protocol.test_pairs if pair not in out_of_scope]
-        with ThreadPoolExecutor(max_workers=min(cores(), _MOST_WORKERS)) as pool:
-            for group in groups(pairs, cores()):
+        workers = min(cores(), MOST_WORKERS)
+        with ThreadPoolExecutor(max_workers=workers) as pool:
+            for group in groups(pairs, workers):
                 registered = [_Registered(pair, self._register(pair)) for pair in group]
-                self.peak_mib = max(self.peak_mib, self.memory.peak_mib)
                 by_pair = {one.pair: one.field for one in registered}
                 reverse = [by_pair.get(PairId(one.pair.moving, one.pair.fixed)) for one in registered]
                 for one, rows in zip(registered, pool.map(self._score, registered, reverse), strict=True):
@@ -143,11 +144,13 @@ class _Evaluating:
     def _register(self, pair: PairId) -> Field:
         seen = seen_pair(self.method, self.cohort, pair)
         torch.manual_seed(derive(self.seed, "pair", self.done))
+        memory = MemoryMeter(self.cohort.device)  # of its own: metrics were computed since the pairs before
         self.wait()
         begun = time.perf_counter()
         field = self.register(seen)
         self.wait()
         self.seconds.append(time.perf_counter() - begun)
+        self.peak_mib = max(self.peak_mib, memory.peak_mib)
         self.done += 1
         if self.pace.due(self.done):
             self._tick()
@@ -161,7 +164,7 @@ class _Evaluating:
                 done=float(self.done),
                 per_second=rate,
                 seconds_left=left / rate if rate else None,
-                peak_memory_mib=self.memory.peak_mib,
+                peak_memory_mib=self.peak_mib,
             )
         )
 

@@ -6,11 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from regbench.api import Field, Metric, PairId
 from regbench.data import Cohort
 from regbench.engine.devices import cores
-from regbench.engine.evaluation.evaluate import groups, score
+from regbench.engine.evaluation.evaluate import MOST_WORKERS, groups, score
 from regbench.engine.progress import Progress, Tick, during
 from regbench.results import CaseRow
-
-_MOST_WORKERS = 8
 
 
 def score_fields(
@@ -36,9 +34,10 @@ def score_fields(
         RunError: if a metric fails.
     """
     rows: dict[PairId, list[CaseRow]] = {}
-    threads = ThreadPoolExecutor(max_workers=min(cores(), _MOST_WORKERS))
+    workers = min(cores(), MOST_WORKERS)
+    threads = ThreadPoolExecutor(max_workers=workers)
     with during("evaluate", progress, float(len(pairs)), "pair"), threads as pool:
-        for group in groups(pairs, cores()):
+        for group in groups(pairs, workers):
             fields = {pair: field_of(pair) for pair in group}
 
             def scored(pair: PairId, fields: Mapping[PairId, Field] = fields) -> list[CaseRow]:
