@@ -95,7 +95,7 @@ def _sentences(error: BaseException, *, debug: bool) -> list[str]:
         return ["Interrupted."]
     if isinstance(error, RegbenchError):
         return [str(error)]
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, not imported for it
         return [f"The memory is not enough; try a smaller grid. {error}".strip()]
     if isinstance(error, _UsageError):
         command = error.ctx.command_path if error.ctx else "regbench"

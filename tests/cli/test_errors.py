@@ -1,6 +1,7 @@
 """Errors reach the user as one or two sentences and a status."""
 
 import pytest
+import torch
 import typer
 from typer.testing import CliRunner
 
@@ -12,6 +13,7 @@ RAISED = {
     "data": DataError(["a.nii.gz is spoiled.", "b.nii.gz is missing."]),
     "run": BusyError("Another process holds the run."),
     "memory": MemoryError("Unable to allocate 7 PiB"),
+    "gpu": torch.OutOfMemoryError("CUDA out of memory."),
     "bug": ZeroDivisionError("division by zero"),
     "interrupt": KeyboardInterrupt(),
 }
@@ -44,6 +46,7 @@ def app() -> typer.Typer:
         ),
         (["run", "data"], 2, "a.nii.gz is spoiled.\nb.nii.gz is missing.\n"),
         (["run", "memory"], 1, "The memory is not enough; try a smaller grid. Unable to allocate 7 PiB\n"),
+        (["run", "gpu"], 1, "The memory is not enough; try a smaller grid. CUDA out of memory.\n"),
         (["run", "run"], 1, "Another process holds the run.\n"),
         (
             ["run", "bug"],

@@ -16,7 +16,7 @@ from regbench.api import Grid, Percentiles, Protocol, Scan, Squeeze, Task, Volum
 from regbench.data import Cohort, cache_folder, fingerprint, load_cohort, prepare, read_volume, write_volume
 from regbench.data.cohorts import loading
 from regbench.data.cohorts.preprocess import resample_labels
-from regbench.errors import DataError, StorageError
+from regbench.errors import DataError, RunError, StorageError
 from regbench_tasks.abdomen import Abdomen
 from regbench_tasks.acdc import Acdc
 
@@ -302,3 +302,16 @@ def test_the_fingerprint_names_every_file_that_it_cannot_read(toy: ModuleType, t
     first, second = caught.value.faults
     assert f"{scans['0001'].image} is missing" in first
     assert f"{scans['0003'].labels} is truncated" in second
+
+
+def test_a_device_that_does_not_take_the_scans_is_named(
+    toy_task: Task, toy_folder: Path, toy_protocol: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(cohort: Cohort, device: torch.device) -> Cohort:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore of it.")
+
+    monkeypatch.setattr(Cohort, "to", full)
+    with pytest.raises(
+        RunError, match=r"cannot be held on cuda:1: CUDA out of memory\. Tried .* GiB; try --device cpu"
+    ):
+        load_cohort(toy_task, toy_folder, toy_protocol, device="cuda:1")

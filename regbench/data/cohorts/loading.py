@@ -28,7 +28,7 @@ from regbench.data.files.folders import cache_folder, note_use
 from regbench.data.files.landmarks import read_landmarks
 from regbench.data.files.nifti import read_volume
 from regbench.data.files.parallel import every
-from regbench.errors import DataError, StorageError
+from regbench.errors import DataError, RunError, StorageError
 
 Done = Callable[[int, int], None]
 
@@ -55,6 +55,7 @@ def load_cohort(
     Raises:
         DataError: with every fault of the folder.
         StorageError: where the cache cannot be written.
+        RunError: where the device does not take it.
     """
     scans = _protocol_scans(task, folder, protocol)
     for _ in range(3):
@@ -63,6 +64,11 @@ def load_cohort(
             return _read(entry, protocol, scans).to(device)
         except StaleError:
             remove_folder(entry)
+        except RuntimeError as error:  # torch's, of a GPU that is full, busy or older than it
+            said = str(error).partition("\n")[0].rstrip(".")
+            raise RunError(
+                f"The scans cannot be held on {device}: {said}; try --device cpu or a smaller grid."
+            ) from error
     raise StorageError(f"{entry} does not stay as it was written; is its disk sound, or another process at work on it?")
 
 
