@@ -13,7 +13,7 @@ from regbench.data import fitting_protocol, found_scans
 from regbench.engine import Chosen, Plan
 from regbench.engine.devices import usual_precision
 from regbench.engine.proof.reopening import phantoms_of
-from regbench.errors import BadValueError, DataError, UnknownNameError
+from regbench.errors import BadValueError, DataError, PluginError, UnknownNameError
 from regbench.registry import Kind, Registry, configure
 
 BASELINE = "identity"
@@ -258,7 +258,11 @@ def _refinements(name: str, wanted: Wanted) -> list[int]:
 def _recipe(method: Method, wanted: Wanted) -> Recipe | None:
     if not isinstance(method, Trainable):
         return None
-    return with_steps(with_settings(method.training(wanted.preset), wanted.settings.recipe), wanted.steps)
+    recipe: object = method.training(wanted.preset)
+    if not isinstance(recipe, Recipe):
+        owner = type(method).__name__
+        raise PluginError(f"`training` of {owner} gave a {type(recipe).__name__}; expected a regbench.api.Recipe.")
+    return with_steps(with_settings(recipe, wanted.settings.recipe), wanted.steps)
 
 
 def needs_default_masks(registry: Registry, wanted: Wanted) -> list[str]:

@@ -33,7 +33,8 @@ def write_package(kind: Kind, name: str, folder: Path) -> Path:
     """
     module = name.replace("-", "_")
     package = f"regbench_{module}"
-    _check_name(kind, name, package)
+    cls = "".join(part.capitalize() for part in name.split("-"))
+    _check_name(kind, name, package, cls)
     target = folder / name
     if target.exists():
         raise StorageError(f"{target} exists; choose another name or another --dir.")
@@ -44,7 +45,7 @@ def write_package(kind: Kind, name: str, folder: Path) -> Path:
         "name": name,
         "module": module,
         "package": package,
-        "cls": "".join(part.capitalize() for part in name.split("-")),
+        "cls": cls,
         "version": ".".join(__version__.split(".")[:2]),
     }
     with replacing_folder(target) as temporary:
@@ -53,13 +54,21 @@ def write_package(kind: Kind, name: str, folder: Path) -> Path:
     return target
 
 
-def _check_name(kind: Kind, name: str, package: str) -> None:
-    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or keyword.iskeyword(name):
+def _check_name(kind: Kind, name: str, package: str, cls: str) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise BadValueError(f"A {NOUNS[kind]}'s name is lower case with hyphens, such as my-{kind}, not '{name}'.")
+    if name == "all" or keyword.iskeyword(cls) or cls in _words_of(kind):
+        raise BadValueError(f"'{name}' means something else already; choose another name, such as my-{kind}.")
     if name in Registry().names(kind):
         raise BadValueError(f"There is a {NOUNS[kind]} called '{name}' already; choose another name.")
     if find_spec(package):
         raise BadValueError(f"There is a package called '{package}' already; choose another name.")
+
+
+def _words_of(kind: Kind) -> list[str]:
+    """The names in the template of a kind's module, which a class of the same name would hide."""
+    module = files("regbench.cli").joinpath("templates", kind, "src", "$package", f"__init__.py{_SUFFIX}")
+    return re.findall(r"\w+", module.read_text(encoding="utf-8"))
 
 
 def _fill(template: Traversable, target: Path, words: dict[str, str]) -> None:

@@ -221,16 +221,16 @@ class Sitting:
         except RequestError as error:
             self._fail(error)
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if isinstance(error, OSError) and error.errno in _NO_ROOM:
                 raise StorageError(f"There is no space left: {error}; make room and run it again.") from error
             self._fail(error)
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         write_text(self.folder.failure, "".join(traceback.format_exception(error)))
         reason = _one_line(error)
         if not isinstance(error, RegbenchError):
-            reason = f"In the phase '{self.phase}': {reason}"
+            reason = f"In the phase '{self.phase}': {reason} (see {self.folder.failure.name} beside its record)"
         self._save(status="failed", reason=reason, finished=now())
 
     def _cost(self, **values: Any) -> None:
@@ -245,10 +245,10 @@ class Sitting:
         self.folder.save(self.record)
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     said = " ".join(str(error).split())
     if isinstance(error, RegbenchError):
         return said
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        said = f"the memory is not enough; try a smaller grid, bfloat16 or another device. {said}"
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in said:
+        said = f"the memory is not enough; try a smaller grid, bfloat16 or another device. {said}".strip()
     return f"{type(error).__name__}: {said}" if said else type(error).__name__

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from regbench.api import Batch, Field, Pair, Preset, Setting, Trainable
+from regbench.api import Batch, Field, Pair, Preset, Recipe, Setting, Trainable
 from regbench.testing import scenes
 from regbench.testing.answers import direction_faults
 
@@ -110,7 +110,10 @@ def trainable_checks(subject: Subject) -> list[Check]:
 
 def _recipe_faults(subject: Subject, terms: Iterable[str]) -> Iterator[str]:
     for preset in _PRESETS:
-        recipe = subject.method.training(preset)
+        recipe: object = subject.method.training(preset)
+        if not isinstance(recipe, Recipe):
+            yield f"`training` gave a {type(recipe).__name__} for the preset {preset}; expected a regbench.api.Recipe."
+            continue
         if recipe.steps is not None and recipe.steps < 1:
             yield f"The recipe of the preset {preset} has {recipe.steps} steps."
         for name in terms:

@@ -56,7 +56,10 @@ def test_the_packages_install_pass_their_checks_and_run(call, tmp_path: Path) ->
     [
         ("method", "My Method", "lower case with hyphens, such as my-method"),
         ("task", "my_task", "lower case with hyphens, such as my-task"),
-        ("method", "class", "lower case with hyphens"),
+        ("method", "all", "'all' means something else already; choose another name, such as my-method"),
+        ("masks", "none", "'none' means something else already"),
+        ("method", "network", "'network' means something else already"),
+        ("task", "percentiles", "'percentiles' means something else already"),
         ("task", "../up", "lower case with hyphens"),
         ("masks", "My Masks", "A mask source's name is lower case with hyphens, such as my-masks"),
         ("metric", "baselines", "There is a package called 'regbench_baselines' already"),

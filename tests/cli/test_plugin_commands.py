@@ -129,6 +129,26 @@ def test_what_is_amiss_with_a_plugins_class_is_said_and_stops_no_other(call, tmp
     assert [sentence for sentence in unusable if said in sentence]
 
 
+WITHOUT_A_RECIPE = """
+from dataclasses import dataclass
+from typing import ClassVar
+from regbench.api import Card, Trainable
+@dataclass(frozen=True)
+class Aimless(Trainable):
+    card: ClassVar[Card] = Card(title="Aimless", summary="Nothing says how it is trained.")
+    def network(self, setting): ...
+    def losses(self, network, batch): ...
+    def training(self, preset): ...
+"""
+
+
+def test_a_method_that_gives_no_recipe_is_said(call, tmp_path: Path) -> None:
+    (tmp_path / "aimless.py").write_text(WITHOUT_A_RECIPE)
+    result = call("run", "--task", "abdomen", "--method", "aimless", "--plugin", tmp_path / "aimless.py")
+    assert result.exit_code == 2
+    assert "`training` of Aimless gave a NoneType; expected a regbench.api.Recipe." in result.stderr
+
+
 def test_a_method_in_full(call, plugin_words) -> None:
     facts = json.loads(call("show", "method", "learner", "--json", *plugin_words).stdout)
     assert facts["fields"] == [{"name": "width", "type": "integer", "default": 2, "meaning": "channels."}]

@@ -299,7 +299,9 @@ def test_a_method_without_training(make_plan: Make, store: Store, toys: ModuleTy
 @pytest.mark.parametrize(
     ("wrong", "reason"),
     [
-        ("raise", "In the phase 'evaluate': ValueError: cannot shift"),
+        ("raise", "In the phase 'evaluate': ValueError: cannot shift (see traceback.txt beside its record)"),
+        ("exit", "In the phase 'evaluate': SystemExit: 3"),
+        ("memory", "In the phase 'evaluate': RuntimeError: the memory is not enough; try a smaller grid"),
         ("nan", r"The field of pair 0001_0004 is not finite in 1 of 5040 values"),
         ("shape", "In the phase 'evaluate': ValueError: A field on a grid of"),
         ("grid", "The field of pair 0001_0004 is on another grid"),

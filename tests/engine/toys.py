@@ -135,7 +135,7 @@ class Shift(Method):
     card: ClassVar[Card] = CARD
 
     voxels: float = 0.0
-    wrong: Literal["", "raise", "nan", "shape", "grid", "type", "random"] = ""
+    wrong: Literal["", "raise", "exit", "memory", "nan", "shape", "grid", "type", "random"] = ""
     skips: tuple[str, ...] = ()
 
     def register(self, pair: Pair) -> Field:
@@ -143,6 +143,10 @@ class Shift(Method):
         u = torch.full((3, *pair.grid.shape), self.voxels)
         if self.wrong == "raise":
             raise ValueError("cannot shift")
+        if self.wrong == "exit":
+            raise SystemExit(3)
+        if self.wrong == "memory":
+            torch.empty(2**60)
         if self.wrong == "nan":
             u[0, 1, 2, 3] = float("nan")
         if self.wrong == "random":
