@@ -163,7 +163,7 @@ def trainable(names: Sequence[str]) -> Iterator[tuple[str, Trainable]]:
         if issubclass(kind, Trainable):
             made: Any = kind()
             if isinstance(made, OursReleased):
-                made = replace(made, contour=0.0)  # distance transforms by the host: most of a minute a step at 160³
+                made = replace(made, contour=0.0)  # distance transforms by the host: many seconds a step at 160³
             yield name, made
             yield f"{name}, checkpointing", replace(made, checkpointing=True)
         if name in METHODS:

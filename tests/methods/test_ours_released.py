@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from monai.losses import HausdorffDTLoss
 from scipy.ndimage import distance_transform_edt
 
 from regbench.api import Batch, Grid, Pair, Setting, Volume
@@ -92,6 +93,26 @@ def test_hausdorff_is_the_formula_and_leaves_out_the_first_label() -> None:
         values.append((squared * (distances[0] ** 2 + distances[1] ** 2)).mean())
     assert hausdorff(u, b).item() == pytest.approx(np.mean(values), rel=1e-5)
     assert hausdorff(u, b) > 0
+
+
+def test_hausdorff_of_organs_apart_is_that_of_whole_volumes() -> None:
+    masks = torch.zeros(2, 2, 1, 20, 18, 16, dtype=torch.uint8)
+    masks[0, 0, 0, 3:8, 4:9, 5:9], masks[1, 0, 0, 5:10, 4:9, 5:8] = 2, 2
+    masks[0, 0, 0, 12:, 10:, 11:], masks[1, 0, 0, 14:, 9:, 10:] = 5, 5  # at the border of the grid
+    masks[0, 0, 0, 1:3, 14:16, 2:4] = 7  # in the fixed scan alone
+    masks[0, 1], masks[1, 1, 0, 9:11, 9:12, 2:9] = 2, 2  # a scan that is nothing else
+    scans = torch.rand(2, 1, 20, 18, 16)
+    b = Batch(scans, scans, masks[0], masks[1], Setting((20, 18, 16), (1.0,) * 3, (1, 2, 5, 7, 9)))
+    fields = [torch.randn(2, 3, 20, 18, 16, generator=torch.Generator().manual_seed(3)) for _ in range(2)]
+    numbers = torch.tensor((2, 5, 7, 9)).view(1, -1, 1, 1, 1)
+    fixed, moving = ((mask == numbers).float() for mask in (b.fixed_mask, b.moving_mask))
+    losses = [
+        hausdorff(fields[0].requires_grad_(), b),
+        HausdorffDTLoss(alpha=2.0, include_background=True)(warp(moving, fields[1].requires_grad_()), fixed),
+    ]
+    assert losses[0] > 1
+    torch.testing.assert_close(*losses)
+    torch.testing.assert_close(*(torch.autograd.grad(*both)[0] for both in zip(losses, fields, strict=True)))
 
 
 def test_hausdorff_pulls_a_shifted_box_back() -> None:
