@@ -98,3 +98,12 @@ class DivergedError(RunError):
 
 class BusyError(RunError):
     """Another process holds the run."""
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether memory was not enough: Python's, a GPU's, or torch's on a CPU, which raises a mere RuntimeError."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"  # torch's, which is not imported for it
+        or "DefaultCPUAllocator" in str(error)
+    )

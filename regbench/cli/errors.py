@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from regbench.errors import RegbenchError, RequestError
+from regbench.errors import RegbenchError, RequestError, lacks_memory
 
 OK, FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
 DEBUG = "--debug"
@@ -95,7 +95,7 @@ def _sentences(error: BaseException, *, debug: bool) -> list[str]:
         return ["Interrupted."]
     if isinstance(error, RegbenchError):
         return [str(error)]
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, not imported for it
+    if lacks_memory(error):
         return [f"The memory is not enough; try a smaller grid. {error}".strip()]
     if isinstance(error, _UsageError):
         command = error.ctx.command_path if error.ctx else "regbench"

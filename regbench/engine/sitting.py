@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import torch
-
 from regbench.api import Method, Trainable
 from regbench.data import Cohort, load_cohort
 from regbench.data.files.atomic import write_bytes, write_text
@@ -24,7 +22,7 @@ from regbench.engine.records.outside import keep_places
 from regbench.engine.records.record import metric_records, new_record, now
 from regbench.engine.training.checkpoint import State
 from regbench.engine.training.train import new_network, train
-from regbench.errors import RegbenchError, RequestError, StorageError
+from regbench.errors import RegbenchError, RequestError, StorageError, lacks_memory
 from regbench.results import RunFolder, RunRecord, write_cases
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -230,7 +228,8 @@ class Sitting:
         write_text(self.folder.failure, "".join(traceback.format_exception(error)))
         reason = _one_line(error)
         if not isinstance(error, RegbenchError):
-            reason = f"In the phase '{self.phase}': {reason} (see {self.folder.failure.name} beside its record)"
+            where = ", ".join([f"In the phase '{self.phase}'", *getattr(error, "__notes__", [])])
+            reason = f"{where}: {reason} (see {self.folder.failure.name} beside its record)"
         self._save(status="failed", reason=reason, finished=now())
 
     def _cost(self, **values: Any) -> None:
@@ -249,6 +248,6 @@ def _one_line(error: BaseException) -> str:
     said = " ".join(str(error).split())
     if isinstance(error, RegbenchError):
         return said
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in said:
+    if lacks_memory(error):
         said = f"the memory is not enough; try a smaller grid, bfloat16 or another device. {said}".strip()
     return f"{type(error).__name__}: {said}" if said else type(error).__name__

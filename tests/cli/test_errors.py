@@ -14,6 +14,7 @@ RAISED = {
     "run": BusyError("Another process holds the run."),
     "memory": MemoryError("Unable to allocate 7 PiB"),
     "gpu": torch.OutOfMemoryError("CUDA out of memory."),
+    "cpu": RuntimeError("DefaultCPUAllocator: no room."),
     "bug": ZeroDivisionError("division by zero"),
     "interrupt": KeyboardInterrupt(),
 }
@@ -47,6 +48,7 @@ def app() -> typer.Typer:
         (["run", "data"], 2, "a.nii.gz is spoiled.\nb.nii.gz is missing.\n"),
         (["run", "memory"], 1, "The memory is not enough; try a smaller grid. Unable to allocate 7 PiB\n"),
         (["run", "gpu"], 1, "The memory is not enough; try a smaller grid. CUDA out of memory.\n"),
+        (["run", "cpu"], 1, "The memory is not enough; try a smaller grid. DefaultCPUAllocator: no room.\n"),
         (["run", "run"], 1, "Another process holds the run.\n"),
         (
             ["run", "bug"],

@@ -299,11 +299,11 @@ def test_a_method_without_training(make_plan: Make, store: Store, toys: ModuleTy
 @pytest.mark.parametrize(
     ("wrong", "reason"),
     [
-        ("raise", "In the phase 'evaluate': ValueError: cannot shift (see traceback.txt beside its record)"),
+        ("raise", "In the phase 'evaluate', pair 0001_0004: ValueError: cannot shift (see traceback.txt beside"),
         ("exit", "In the phase 'evaluate': SystemExit: 3"),
-        ("memory", "In the phase 'evaluate': RuntimeError: the memory is not enough; try a smaller grid"),
+        ("memory", "In the phase 'evaluate', pair 0001_0004: RuntimeError: the memory is not enough"),
         ("nan", r"The field of pair 0001_0004 is not finite in 1 of 5040 values"),
-        ("shape", "In the phase 'evaluate': ValueError: A field on a grid of"),
+        ("shape", "In the phase 'evaluate', pair 0001_0004: ValueError: A field on a grid of"),
         ("grid", "The field of pair 0001_0004 is on another grid"),
         ("type", "For pair 0001_0004 the method gave a Tensor"),
     ],

@@ -147,7 +147,11 @@ class _Evaluating:
         memory = MemoryMeter(self.cohort.device)  # of its own: metrics were computed since the pairs before
         self.wait()
         begun = time.perf_counter()
-        field = self.register(seen)
+        try:
+            field = self.register(seen)
+        except Exception as error:
+            error.add_note(f"pair {pair_name(pair)}")
+            raise
         self.wait()
         self.seconds.append(time.perf_counter() - begun)
         self.peak_mib = max(self.peak_mib, memory.peak_mib)
@@ -243,8 +247,7 @@ def checked(field: object, seen: Pair, name: str, device: torch.device) -> Field
     if not isinstance(field.displacement, torch.Tensor):
         raise RunError(f"For pair {name} the field holds a {type(field.displacement).__name__}; expected a Tensor.")
     if not field.grid.matches(seen.grid):
-        found, expected = field.grid.shape, seen.grid.shape
-        raise RunError(f"The field of pair {name} is on another grid ({found}) than the fixed scan ({expected}).")
+        raise RunError(f"The field of pair {name} is on another grid than its fixed scan; expected `pair.grid`.")
     u = field.displacement.detach().to(device, torch.float32, copy=True)
     strange = int((~torch.isfinite(u)).sum())
     if strange:
