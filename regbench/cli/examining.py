@@ -18,12 +18,14 @@ from rich.text import Text
 from regbench import __version__
 from regbench.cli.console import out
 from regbench.data import cache_folder
+from regbench.engine.precision import usual_precision
 from regbench.registry import GROUPS, Registry
 from regbench.results import Store
 from regbench.results.caching import cache_entries
 
 _LITTLE_ROOM_GIB = 5.0
 _GIB = 1024**3
+_GOOD_CUDNN = 91500
 _SIGNS = {"good": ("ok", "green"), "note": ("note", "yellow"), "bad": ("BAD", "bold red")}
 
 
@@ -85,8 +87,14 @@ def _device() -> Finding:
     for number in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(number)
         room = f"{free / _GIB:.0f} of {total / _GIB:.0f} GiB free"
-        cards.append(f"cuda:{number} {torch.cuda.get_device_name(number)}, {room}")
-    return Finding("GPU", "good", "; ".join(cards))
+        precision = usual_precision(torch.device("cuda", number))
+        cards.append(f"cuda:{number} {torch.cuda.get_device_name(number)}, {room}, trains in {precision}")
+    said = "; ".join(cards)
+    cudnn: int = torch.backends.cudnn.version() or 0  # type: ignore[no-untyped-call]
+    if "bfloat16" in said and cudnn < _GOOD_CUDNN:
+        found = f"{cudnn // 10_000}.{cudnn // 100 % 100}"
+        return Finding("GPU", "note", f"{said}; slower than need be by cuDNN {found}: such convolutions want 9.15.")
+    return Finding("GPU", "good", said)
 
 
 def _processor() -> Finding:

@@ -11,7 +11,7 @@ from regbench.api import MaskSource, Method, Metric, Preset, Protocol, Recipe, T
 from regbench.cli.settings import Settings, with_settings, with_steps
 from regbench.data import fitting_protocol, found_scans
 from regbench.engine import Chosen, Plan
-from regbench.engine.devices import usual_precision
+from regbench.engine.precision import usual_precision
 from regbench.engine.proof.reopening import phantoms_of
 from regbench.errors import BadValueError, DataError, PluginError, UnknownNameError
 from regbench.registry import Kind, Registry, configure

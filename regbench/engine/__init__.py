@@ -1,11 +1,12 @@
 """Train, evaluate, checkpoint and resume."""
 
-from regbench.engine.devices import machine, resolve_device, usual_precision
+from regbench.engine.devices import machine, resolve_device
 from regbench.engine.evaluation.evaluate import case_of, evaluate
 from regbench.engine.evaluation.refinement import refine, refining
 from regbench.engine.evaluation.scoring import score_fields
 from regbench.engine.masks import add_masks
 from regbench.engine.plan import Chosen, Plan
+from regbench.engine.precision import usual_precision
 from regbench.engine.progress import Phase, Progress, Silent, Tick
 from regbench.engine.proof.reopening import Reopened, reopen
 from regbench.engine.proof.verification import Verdict, verify

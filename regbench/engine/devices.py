@@ -42,14 +42,6 @@ def resolve_device(name: str) -> torch.device:
     return torch.device("cuda", index)
 
 
-def usual_precision(device: torch.device) -> Precision:
-    """bfloat16 on a GPU that computes in it, float32 elsewhere."""
-    if device.type != "cuda":
-        return "float32"
-    with torch.cuda.device(device):
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-
-
 def machine(device: torch.device, precision: Precision, method: type | None = None) -> MachineRecord:
     """The facts of this machine.
 

@@ -10,6 +10,7 @@ import torch
 from regbench.engine import machine, resolve_device, usual_precision
 from regbench.engine.devices import _commit
 from regbench.engine.meter import MemoryMeter, Pace, Stopwatch
+from regbench.engine.precision import convolves_in_bfloat16
 from regbench.errors import DeviceError
 
 CPU = torch.device("cpu")
@@ -50,6 +51,21 @@ def test_facts_of_this_machine(toys: ModuleType) -> None:
     assert facts.processor
     assert (facts.accelerator, facts.cuda, facts.tf32, facts.deterministic) == (None, None, False, True)
     assert usual_precision(CPU) == "float32"
+
+
+def test_bfloat16_is_tried_before_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert convolves_in_bfloat16(CPU)
+    right = torch.nn.functional.conv3d
+
+    def wrong(scan: torch.Tensor, weight: torch.Tensor, padding: int) -> torch.Tensor:
+        return right(scan, weight, padding=padding) * (1.1 if scan.dtype == torch.bfloat16 else 1)
+
+    def impossible(*_: object, **__: object) -> torch.Tensor:
+        raise RuntimeError("no kernel image is available")
+
+    for broken in (wrong, impossible):
+        monkeypatch.setattr("torch.nn.functional.conv3d", broken)
+        assert not convolves_in_bfloat16(CPU)
 
 
 def test_facts_of_a_gpu_by_torchs_newer_names(monkeypatch: pytest.MonkeyPatch) -> None:
