@@ -1,5 +1,6 @@
 """Masks for a cohort: asked for once, kept, and never used for another cohort."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from regbench.errors import BusyError, DataError, RunError
 from regbench.results import locked
 
 _FILE = "masks.safetensors"
+_DIGEST = "masks.sha256"
 _SEED = 0
 _PATIENCE_SECONDS = 24 * 3600.0
 
@@ -58,7 +60,9 @@ def add_masks(
             made = source.instance.masks(request)
         masked = _with(cohort, made, source.plugin.name)
         content = {str(n): made[scan].data.cpu().contiguous() for n, scan in enumerate(cohort.ids)}
-        write_bytes(folder / _FILE, safetensors.torch.save(content))
+        kept_as = safetensors.torch.save(content)
+        write_bytes(folder / _FILE, kept_as)
+        write_bytes(folder / _DIGEST, _sha256(kept_as))
     return masked
 
 
@@ -111,11 +115,19 @@ def _with(cohort: Cohort, masks: Mapping[str, Volume], name: str) -> Cohort:
 
 def _read(path: Path, cohort: Cohort) -> dict[str, Volume] | None:
     try:
-        content = safetensors.torch.load(path.read_bytes())
+        kept = path.read_bytes()
+        content = safetensors.torch.load(kept)
     except (OSError, SafetensorError):
+        return None
+    seal = path.with_name(_DIGEST)
+    if seal.is_file() and seal.read_bytes() != _sha256(kept):  # those of older versions have none
         return None
     if set(content) != {str(n) for n in range(len(cohort.ids))} or any(
         t.dtype != torch.uint8 for t in content.values()
     ):
         return None
     return {scan: Volume(content[str(n)], cohort.grids[n]) for n, scan in enumerate(cohort.ids)}
+
+
+def _sha256(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()
