@@ -47,7 +47,7 @@ def test_what_it_is_made_of_tells_one_from_another(
     assert len(set(folders)) == len(folders) == counting.made
 
 
-@pytest.mark.parametrize("spoil", ["unlink", "cut", "list"])
+@pytest.mark.parametrize("spoil", ["unlink", "cut", "flip", "list"])
 def test_one_that_is_no_longer_whole_is_made_again(counting: object, tmp_path: Path, spoil: str) -> None:
     folder = phantom_folder("toy", counting, shape=SMALL, cases=4, seed=0, cache=tmp_path)
     path = folder / "imagesTr" / "AbdomenCTCT_0002_0000.nii.gz"
@@ -56,6 +56,8 @@ def test_one_that_is_no_longer_whole_is_made_again(counting: object, tmp_path: P
         path.unlink()
     elif spoil == "cut":
         path.write_bytes(whole[:-1])
+    elif spoil == "flip":
+        path.write_bytes(whole[:-20] + bytes([whole[-20] ^ 1]) + whole[-19:])
     else:
         (folder.parent / "files.json").write_text("{")
     assert phantom_folder("toy", counting, shape=SMALL, cases=4, seed=0, cache=tmp_path) == folder

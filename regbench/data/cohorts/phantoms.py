@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sys
+import zlib
 from pathlib import Path
 
 from regbench.api import Shape, Task
@@ -18,7 +19,7 @@ def phantom_folder(
 ) -> Path:
     """The folder of a task's synthetic cohort, in the official layout; it is made at the first call.
 
-    It is made again where the code of the task's package changed, or where files of it are gone or cut short.
+    It is made again where the code of the task's package changed, or where files of it are gone or changed.
 
     Args:
         task_name: the task's name in the registry.
@@ -39,19 +40,19 @@ def phantom_folder(
     if not entry.is_dir():
         with replacing_folder(entry) as temporary:
             task.phantom(temporary / "scans", cases=cases, seed=seed, shape=shape)
-            write_text(temporary / _LIST, json.dumps(_sizes(temporary / "scans"), indent=1))
+            write_text(temporary / _LIST, json.dumps(_checksums(temporary / "scans"), indent=1))
     note_use(entry)
     return entry / "scans"
 
 
-def _sizes(folder: Path) -> dict[str, int]:
+def _checksums(folder: Path) -> dict[str, int]:
     files = sorted(file for file in folder.rglob("*") if file.is_file())
-    return {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
+    return {file.relative_to(folder).as_posix(): zlib.crc32(file.read_bytes()) for file in files}
 
 
 def _whole(entry: Path) -> bool:
     try:
-        return bool(json.loads((entry / _LIST).read_text()) == _sizes(entry / "scans"))
+        return bool(json.loads((entry / _LIST).read_text()) == _checksums(entry / "scans"))
     except (OSError, ValueError):
         return False
 
