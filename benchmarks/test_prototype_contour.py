@@ -115,6 +115,6 @@ def test_contour_loss_of_the_release() -> None:
         lambda u: HausdorffDTLoss(alpha=2.0, include_background=True)(warp(moving, u), fixed),
         lambda u: hausdorff(u, batch),
         torch.randn(1, 3, SIDE, SIDE, SIDE, generator=torch.Generator().manual_seed(0)),
-        most=0.7,
+        most=0.9,
     )
     assert times >= 2

@@ -58,4 +58,4 @@ def test_training_on_40_cubed_tokens(window, least, position_bias) -> None:
     bias = "learned bias" if position_bias else "no bias"
     report(f"window attention, training, 40³ tokens, {window}³ windows, {bias}", result, memory)
     assert result.cpu >= least
-    assert memory[1] < memory[0] / 2
+    assert memory[1] < 0.65 * memory[0]
