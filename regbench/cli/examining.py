@@ -83,15 +83,16 @@ def _device() -> Finding:
         return Finding(
             "GPU", "note", "none that torch can use; training runs on the CPU, the quick preset is meant for it."
         )
-    cards = []
+    cards, precisions = [], set()
     for number in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(number)
         room = f"{free / _GIB:.0f} of {total / _GIB:.0f} GiB free"
         precision = usual_precision(torch.device("cuda", number))
+        precisions.add(precision)
         cards.append(f"cuda:{number} {torch.cuda.get_device_name(number)}, {room}, trains in {precision}")
     said = "; ".join(cards)
     cudnn: int = torch.backends.cudnn.version() or 0  # type: ignore[no-untyped-call]
-    if "bfloat16" in said and cudnn < _GOOD_CUDNN:
+    if "bfloat16" in precisions and cudnn < _GOOD_CUDNN:
         found = f"{cudnn // 10_000}.{cudnn // 100 % 100}"
         return Finding("GPU", "note", f"{said}; slower than need be by cuDNN {found}: such convolutions want 9.15.")
     return Finding("GPU", "good", said)

@@ -176,8 +176,14 @@ def _method(registry: Registry, name: str, wanted: Wanted) -> Chosen[Method]:
     shared = wanted.settings.methods if name in wanted.methods else {}
     overrides = {key: value for key, value in shared.items() if key in _field_names(kind)}
     overrides |= wanted.settings.of_method.get(name, {})
-    usual = kind.quick if wanted.preset == "quick" else {}
-    return Chosen(registry.plugin("method", name), configure(kind, {**usual, **overrides}), usual)
+    return _chosen(registry, "method", name, overrides, wanted)
+
+
+def _chosen(registry: Registry, kind: Kind, name: str, settings: Mapping[str, Any], wanted: Wanted) -> Chosen[Any]:
+    """A plugin with the preset's fields, and the user's settings above them."""
+    found = registry.load(kind, name)
+    usual = found.quick if wanted.preset == "quick" else {}
+    return Chosen(registry.plugin(kind, name), configure(found, {**usual, **settings}), usual)
 
 
 def _refuse_unknown_fields(registry: Registry, wanted: Wanted) -> None:
@@ -212,9 +218,7 @@ def mask_source(registry: Registry, name: str, wanted: Wanted) -> Chosen[MaskSou
     Raises:
         RequestError: for one that is unknown, or a setting that it does not have or that does not fit.
     """
-    kind: type[MaskSource] = registry.load("masks", name)
-    usual = kind.quick if wanted.preset == "quick" else {}
-    return Chosen(registry.plugin("masks", name), configure(kind, {**usual, **wanted.settings.masks}), usual)
+    return _chosen(registry, "masks", name, wanted.settings.masks, wanted)
 
 
 def plans(registry: Registry, stage: Stage, wanted: Wanted, metrics: Mapping[str, Metric]) -> list[Plan]:

@@ -1,6 +1,6 @@
 """Train, evaluate, checkpoint and resume."""
 
-from regbench.engine.devices import machine, resolve_device
+from regbench.engine.devices import asked_device, machine, resolve_device
 from regbench.engine.evaluation.evaluate import case_of, evaluate
 from regbench.engine.evaluation.refinement import refine, refining
 from regbench.engine.evaluation.scoring import score_fields
@@ -30,6 +30,7 @@ __all__ = [
     "Tick",
     "Verdict",
     "add_masks",
+    "asked_device",
     "case_of",
     "data_fingerprint",
     "evaluate",

@@ -42,6 +42,15 @@ def resolve_device(name: str) -> torch.device:
     return torch.device("cuda", index)
 
 
+def asked_device(name: str | None) -> torch.device | None:
+    """The device of a name; None where none was named, for what chooses by itself.
+
+    Raises:
+        DeviceError: if it is not there.
+    """
+    return None if name is None else resolve_device(name)
+
+
 def machine(device: torch.device, precision: Precision, method: type | None = None) -> MachineRecord:
     """The facts of this machine.
 

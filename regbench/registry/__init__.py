@@ -1,6 +1,6 @@
 """Plugins by entry point, and their configuration."""
 
-from regbench.registry.configure import FieldInfo, changed, configuration, configure, fields, set_up
+from regbench.registry.configure import FieldInfo, changed, check_fields, configuration, configure, fields, set_up
 from regbench.registry.plugins import GROUPS, NOUNS, Kind, Plugin, Registry
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Plugin",
     "Registry",
     "changed",
+    "check_fields",
     "configuration",
     "configure",
     "fields",

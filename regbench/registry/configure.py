@@ -71,23 +71,31 @@ def configure(plugin: type[P], settings: Mapping[str, Any]) -> P:
         BadValueError: for a value, given or usual, that does not fit or that no record can hold.
     """
     known = {field.name for field in dataclasses.fields(plugin)} if dataclasses.is_dataclass(plugin) else set()
-    try:
-        hints = get_type_hints(plugin, include_extras=True)
-    except Exception as error:
-        raise BadValueError(f"A field of {plugin.__name__} has a type that cannot be read: {error}.") from error
+    hints = _hints(plugin)
     values = {}
     for name, value in settings.items():
         if name not in known:
             raise UnknownNameError(f"field of {plugin.__name__}", name, known)
         values[name] = _read(plugin.__name__, name, hints[name], value)
     made = set_up(plugin, values)
-    for name in known - values.keys():
-        _read(plugin.__name__, name, hints[name], getattr(made, name))
-    try:
-        configuration(made)
-    except (TypeError, ValueError) as error:
-        raise BadValueError(f"The fields of {plugin.__name__} cannot be written to a record: {error}.") from error
+    check_fields(made)
     return made
+
+
+def check_fields(plugin: Any) -> None:
+    """Each field of an instance fits its annotation and a record.
+
+    Raises:
+        BadValueError: for one that does not.
+    """
+    kind = type(plugin)
+    hints = _hints(kind)
+    for field in dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ():
+        _read(kind.__name__, field.name, hints[field.name], getattr(plugin, field.name))
+    try:
+        configuration(plugin)
+    except (TypeError, ValueError) as error:
+        raise BadValueError(f"The fields of {kind.__name__} cannot be written to a record: {error}.") from error
 
 
 def set_up(plugin: type[P], values: Mapping[str, Any]) -> P:
@@ -103,6 +111,13 @@ def set_up(plugin: type[P], values: Mapping[str, Any]) -> P:
     except Exception as error:
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         raise BadValueError(f"{plugin.__name__} cannot be set up: {kind}{error}") from error
+
+
+def _hints(plugin: type[Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(plugin, include_extras=True)
+    except Exception as error:
+        raise BadValueError(f"A field of {plugin.__name__} has a type that cannot be read: {error}.") from error
 
 
 def _read(owner: str, name: str, annotation: Any, value: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from regbench.api import Card
 from regbench.errors import RequestError
-from regbench.registry import Kind, Registry, configure, set_up
+from regbench.registry import Kind, Registry, check_fields, set_up
 
 P = TypeVar("P")
 
@@ -71,6 +71,6 @@ def card_faults(plugin: Any) -> Iterator[str]:
         yield f"{name} is no frozen dataclass, whose fields are its configuration; write @dataclass(frozen=True)."
         return
     try:
-        configure(type(plugin), {})
+        check_fields(plugin)
     except RequestError as error:
         yield str(error)

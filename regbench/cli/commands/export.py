@@ -27,15 +27,14 @@ def export(
     """
     from regbench.cli.console import err
     from regbench.cli.progress import shown
-    from regbench.engine import reopen, resolve_device
+    from regbench.engine import asked_device, reopen
     from regbench.engine.proof.exporting import export as write
     from regbench.registry import Registry
     from regbench.results import Store
 
     folder, record = Store(runs).find(run)
     progress = shown()
-    where = None if device is None else resolve_device(device)
-    opened = reopen(folder, record, Registry(plugin or []), data=data, device=where, progress=progress)
+    opened = reopen(folder, record, Registry(plugin or []), data=data, device=asked_device(device), progress=progress)
     for sentence in write(opened, to.value, out, progress):
         err().print(sentence, style="yellow", markup=False, soft_wrap=True)
     typer.echo(f"{len(opened.pairs)} fields of {record.row} are in {out}.")

@@ -36,7 +36,7 @@ def report(
     """
     from regbench.cli.console import err
     from regbench.cli.settings import read_folders
-    from regbench.engine import resolve_device
+    from regbench.engine import asked_device
     from regbench.errors import BadValueError
     from regbench.registry import Registry
     from regbench.report import report as make
@@ -57,7 +57,7 @@ def report(
         Store(runs),
         Registry(plugin or []),
         data=folders,
-        device=None if device is None else resolve_device(device),
+        device=asked_device(device),
         pictures=pictures,
         ranking=ranking.value,
         published=published,

@@ -39,7 +39,7 @@ def verify(
     from regbench.cli.plans import usable_metrics
     from regbench.cli.progress import shown
     from regbench.cli.verifying import as_json, print_verdict
-    from regbench.engine import reopen, resolve_device
+    from regbench.engine import asked_device, reopen
     from regbench.engine import verify as compare
     from regbench.registry import Registry
     from regbench.results import Store
@@ -47,8 +47,7 @@ def verify(
     registry = Registry(plugin or [])
     folder, record = Store(runs).find(run)
     progress = shown()
-    where = None if device is None else resolve_device(device)
-    opened = reopen(folder, record, registry, data=data, device=where, progress=progress)
+    opened = reopen(folder, record, registry, data=data, device=asked_device(device), progress=progress)
     metrics, _ = usable_metrics(registry)
     verdict = compare(opened, metrics, register=register, tolerance=tolerance, progress=progress)
     if json:

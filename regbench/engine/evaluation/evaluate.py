@@ -23,8 +23,7 @@ from regbench.spatial import jacobian_determinant, warp_labels
 
 Register = Callable[[Pair], Field]
 
-MOST_WORKERS = 8
-"""Pairs that are scored at a time; so many fields are held on the device until they are."""
+_MOST_SCORED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +125,7 @@ class _Evaluating:
             shutil.rmtree(self.fields, ignore_errors=True)
         out_of_scope = {pair for pair, _ in skipped}
         pairs = [pair for pair in self.cohort.protocol.test_pairs if pair not in out_of_scope]
-        workers = min(cores(), MOST_WORKERS)
+        workers = scored_at_a_time()
         with ThreadPoolExecutor(max_workers=workers) as pool:
             for group in groups(pairs, workers):
                 registered = [_Registered(pair, self._register(pair)) for pair in group]
@@ -258,6 +257,11 @@ def checked(field: object, seen: Pair, name: str, device: torch.device) -> Field
 def in_order(pairs: Sequence[PairId]) -> list[PairId]:
     """Pairs in the order in which they are registered."""
     return [pair for group in groups(pairs, 1) for pair in group]
+
+
+def scored_at_a_time() -> int:
+    """Pairs that are scored side by side; so many fields are held on the device until they are."""
+    return min(cores(), _MOST_SCORED)
 
 
 def groups(pairs: Sequence[PairId], least: int) -> Iterator[list[PairId]]:

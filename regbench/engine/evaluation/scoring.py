@@ -5,8 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from regbench.api import Field, Metric, PairId
 from regbench.data import Cohort
-from regbench.engine.devices import cores
-from regbench.engine.evaluation.evaluate import MOST_WORKERS, groups, score
+from regbench.engine.evaluation.evaluate import groups, score, scored_at_a_time
 from regbench.engine.progress import Progress, Tick, during
 from regbench.results import CaseRow
 
@@ -34,7 +33,7 @@ def score_fields(
         RunError: if a metric fails.
     """
     rows: dict[PairId, list[CaseRow]] = {}
-    workers = min(cores(), MOST_WORKERS)
+    workers = scored_at_a_time()
     threads = ThreadPoolExecutor(max_workers=workers)
     with during("evaluate", progress, float(len(pairs)), "pair"), threads as pool:
         for group in groups(pairs, workers):
