@@ -10,8 +10,8 @@ RegbenchError
 │   ├── DeviceError           a device that is asked for and is not there
 │   └── StorageError          a folder that cannot be written, a record that cannot be read
 └── RunError              something that was asked for failed: exit status 1
-├── DivergedError         a loss that is not finite
-└── BusyError             another process holds the run
+    ├── DivergedError         a loss that is not finite
+    └── BusyError             another process holds the run
 """
 
 from collections.abc import Iterable, Mapping, Sequence
