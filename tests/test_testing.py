@@ -364,7 +364,7 @@ def misspelt(self: Learner, preset: Preset) -> Recipe:
         ({"losses": without_gradient}, ["The losses have no gradient by any parameter"]),
         ({"losses": lambda self, network, batch: torch.zeros(())}, ["`losses` gave a Tensor; expected a mapping"]),
         ({"losses": lambda self, network, batch: {"similarity": 0.5}}, ["The loss term 'similarity' is no scalar"]),
-        ({"training": lambda self, preset: None}, [f"`training` gave a NoneType for the preset {preset}; expected a"
+        ({"training": lambda self, preset: None}, [f"`training` of Toy gave a NoneType for the preset {preset}; expec"
                                                    for preset in ("quick", "paper")]),
         ({"training": misspelt}, [f"The loss term '{term}' has no weight in the recipe of the preset {preset}"
                                   for preset in ("quick", "paper") for term in ("similarity", "smooth")]),

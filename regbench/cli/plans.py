@@ -11,6 +11,7 @@ from regbench.api import MaskSource, Method, Metric, Preset, Protocol, Recipe, T
 from regbench.cli.settings import Settings, with_settings, with_steps
 from regbench.data import fitting_protocol, found_scans
 from regbench.engine import Chosen, Plan
+from regbench.engine.plan import recipe_of
 from regbench.engine.precision import usual_precision
 from regbench.engine.proof.reopening import phantoms_of
 from regbench.errors import BadValueError, DataError, PluginError, UnknownNameError
@@ -171,6 +172,21 @@ def rows(registry: Registry, wanted: Wanted) -> list[tuple[Chosen[Method], Chose
     return [(method, masks) for method in methods for masks in _sources(registry, method.instance, wanted)]
 
 
+def without_recipe(registry: Registry, wanted: Wanted, names: Sequence[str]) -> dict[str, str]:
+    """Name → reason of the methods among some that cannot say how they are trained.
+
+    Raises:
+        RequestError: for a setting that does not fit.
+    """
+    reasons = {}
+    for name in names:
+        try:
+            _recipe(_method(registry, name, wanted).instance, wanted)
+        except PluginError as error:
+            reasons[name] = str(error)
+    return reasons
+
+
 def _method(registry: Registry, name: str, wanted: Wanted) -> Chosen[Method]:
     kind = registry.load("method", name)
     shared = wanted.settings.methods if name in wanted.methods else {}
@@ -262,11 +278,7 @@ def _refinements(name: str, wanted: Wanted) -> list[int]:
 def _recipe(method: Method, wanted: Wanted) -> Recipe | None:
     if not isinstance(method, Trainable):
         return None
-    recipe: object = method.training(wanted.preset)
-    if not isinstance(recipe, Recipe):
-        owner = type(method).__name__
-        raise PluginError(f"`training` of {owner} gave a {type(recipe).__name__}; expected a regbench.api.Recipe.")
-    return with_steps(with_settings(recipe, wanted.settings.recipe), wanted.steps)
+    return with_steps(with_settings(recipe_of(method, wanted.preset), wanted.settings.recipe), wanted.steps)
 
 
 def needs_default_masks(registry: Registry, wanted: Wanted) -> list[str]:

@@ -1,7 +1,7 @@
 """What `regbench run` does, once its words are read."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from regbench.cli.plans import (
     rows,
     stage,
     usable_metrics,
+    without_recipe,
 )
 from regbench.cli.preparing import preparing, staged
 from regbench.cli.progress import clock, shown
@@ -146,7 +147,9 @@ def _wanted(order: Order, registry: Registry) -> tuple[Wanted, list[str]]:
         device=resolve_device(order.device),
         save_fields=order.save_fields,
     )
-    return wanted, [*broken_tasks, *broken_methods]
+    left_out = without_recipe(registry, wanted, [name for name in methods if name not in order.methods])
+    wanted = replace(wanted, methods=[name for name in methods if name not in left_out])
+    return wanted, [*broken_tasks, *broken_methods, *left_out.values()]
 
 
 def _announce(registry: Registry, wanted: Wanted) -> None:

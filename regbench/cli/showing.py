@@ -12,6 +12,7 @@ from rich.text import Text
 
 from regbench.api import Preset, Protocol, Task, Trainable
 from regbench.cli.console import out
+from regbench.engine.plan import recipe_of
 from regbench.registry import NOUNS, Kind, Registry, fields
 from regbench.results import flat_recipe
 
@@ -47,7 +48,7 @@ def facts(registry: Registry, kind: Kind, name: str) -> dict[str, Any]:
     if issubclass(cls, Task):
         found["protocols"] = [_protocol(protocol) for protocol in cls().protocols().values()]
     if issubclass(cls, Trainable):
-        found["recipes"] = {preset: to_jsonable_python(cls().training(preset)) for preset in _PRESETS}
+        found["recipes"] = {preset: to_jsonable_python(recipe_of(cls(), preset)) for preset in _PRESETS}
     return found
 
 

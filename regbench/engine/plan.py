@@ -9,6 +9,7 @@ from typing import Any, Generic, Literal, TypeVar
 import torch
 
 from regbench.api import MaskSource, Method, Metric, Preset, Protocol, Recipe, Task, Trainable
+from regbench.errors import PluginError, RegbenchError
 from regbench.registry import Plugin, changed, configuration
 from regbench.results import flat_recipe
 
@@ -124,8 +125,27 @@ class Plan:
         method = self.method.instance
         if self.recipe is None or not isinstance(method, Trainable):
             return {}
-        usual, used = flat_recipe(configuration(method.training(self.preset))), flat_recipe(configuration(self.recipe))
+        usual, used = (flat_recipe(configuration(recipe)) for recipe in (recipe_of(method, self.preset), self.recipe))
         return {name: value for name, value in used.items() if name not in _SET_ASIDE and usual.get(name) != value}
+
+
+def recipe_of(method: Trainable, preset: Preset) -> Recipe:
+    """How a method's network is trained, as the method itself says.
+
+    Raises:
+        PluginError: where it raises, or gives something else than a recipe.
+    """
+    said = f"`training` of {type(method).__name__}"
+    try:
+        recipe: object = method.training(preset)
+    except RegbenchError:
+        raise
+    except Exception as error:
+        raise PluginError(f"{said} raised {type(error).__name__} for the preset {preset}: {error}") from error
+    if not isinstance(recipe, Recipe):
+        found = type(recipe).__name__
+        raise PluginError(f"{said} gave a {found} for the preset {preset}; expected a regbench.api.Recipe.")
+    return recipe
 
 
 def _change(name: str, value: Any) -> str:

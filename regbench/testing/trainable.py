@@ -12,7 +12,9 @@ from jaxtyping import Float
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from regbench.api import Batch, Field, Pair, Preset, Recipe, Setting, Trainable
+from regbench.api import Batch, Field, Pair, Preset, Setting, Trainable
+from regbench.engine.plan import recipe_of
+from regbench.errors import PluginError
 from regbench.testing import scenes
 from regbench.testing.answers import direction_faults
 
@@ -110,9 +112,10 @@ def trainable_checks(subject: Subject) -> list[Check]:
 
 def _recipe_faults(subject: Subject, terms: Iterable[str]) -> Iterator[str]:
     for preset in _PRESETS:
-        recipe: object = subject.method.training(preset)
-        if not isinstance(recipe, Recipe):
-            yield f"`training` gave a {type(recipe).__name__} for the preset {preset}; expected a regbench.api.Recipe."
+        try:
+            recipe = recipe_of(subject.method, preset)
+        except PluginError as error:
+            yield str(error)
             continue
         if recipe.steps is not None and recipe.steps < 1:
             yield f"The recipe of the preset {preset} has {recipe.steps} steps."

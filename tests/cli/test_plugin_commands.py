@@ -8,7 +8,8 @@ import pytest
 
 from regbench.cli.plans import names_of
 from regbench.errors import BadValueError
-from regbench.registry import Registry, configure, fields
+from regbench.registry import Registry, configure, fields, plugins
+from regbench.results import Store
 
 BROKEN = "raise RuntimeError('the toy is broken')\n"
 
@@ -138,15 +139,35 @@ class Aimless(Trainable):
     card: ClassVar[Card] = Card(title="Aimless", summary="Nothing says how it is trained.")
     def network(self, setting): ...
     def losses(self, network, batch): ...
-    def training(self, preset): ...
+    def training(self, preset): {body}
 """
 
 
-def test_a_method_that_gives_no_recipe_is_said(call, tmp_path: Path) -> None:
-    (tmp_path / "aimless.py").write_text(WITHOUT_A_RECIPE)
-    result = call("run", "--task", "abdomen", "--method", "aimless", "--plugin", tmp_path / "aimless.py")
-    assert result.exit_code == 2
-    assert "`training` of Aimless gave a NoneType; expected a regbench.api.Recipe." in result.stderr
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("...", "gave a NoneType for the preset quick; expected a regbench.api.Recipe."),
+        ("raise KeyError('epochs')", "raised KeyError for the preset quick: 'epochs'"),
+    ],
+)
+def test_a_method_that_gives_no_recipe_is_said_and_stops_no_other(
+    call, run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, said: str
+) -> None:
+    file = tmp_path / "aimless.py"
+    file.write_text(WITHOUT_A_RECIPE.format(body=body))
+    for words in (("run", "--task", "abdomen", "--method", "aimless"), ("show", "method", "aimless")):
+        result = call(*words, "--plugin", file)
+        assert result.exit_code == 2
+        assert f"`training` of Aimless {said}" in result.stderr
+    there = plugins.entry_points
+    few = {"regbench.methods": "identity", "regbench.metrics": "dsc"}
+    monkeypatch.setattr(
+        plugins, "entry_points", lambda group: [one for one in there(group=group) if one.name == few.get(group)]
+    )
+    result = run("--method", "all", "--masks", "none", "--steps", "1", "--plugin", file)
+    assert result.exit_code == 1
+    assert f"`training` of Aimless {said}" in result.stderr
+    assert {record.row for _, record in Store(Path("runs")).list()} == {"identity", "centroid", "learner", "failing"}
 
 
 def test_a_method_in_full(call, plugin_words) -> None:
