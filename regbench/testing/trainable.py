@@ -1,7 +1,7 @@
 """The contract of a trainable method: its network, its losses, its recipe."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from regbench.api import Batch, Field, Pair, Preset, Setting, Trainable
 from regbench.engine.plan import recipe_of
+from regbench.engine.training.terms import term_faults
 from regbench.errors import PluginError
 from regbench.testing import scenes
 from regbench.testing.answers import direction_faults
@@ -182,17 +183,13 @@ def _volumes(batch: Batch) -> list[Tensor]:
     return [v for v in (batch.fixed, batch.moving, batch.fixed_mask, batch.moving_mask) if v is not None]
 
 
-def _term_faults(terms: object) -> Iterator[str]:
-    if not isinstance(terms, Mapping):
-        yield f"`losses` gave a {type(terms).__name__}; expected a mapping from each term's name to its value."
-        return
-    if not terms:
-        yield "`losses` gave no term."
-    for name, value in terms.items():
-        if not isinstance(value, Tensor) or value.shape != ():
-            yield f"The loss term '{name}' is no scalar tensor."
-        elif not torch.isfinite(value):
-            yield f"The loss term '{name}' is {value.item()}; expected a finite number: keep divisors away from zero."
+def _term_faults(terms: Any) -> Iterator[str]:
+    faults = list(term_faults(terms))
+    yield from faults or (
+        f"The loss term '{name}' is {value.item()}; expected a finite number: keep divisors away from zero."
+        for name, value in terms.items()
+        if not torch.isfinite(value)
+    )
 
 
 def _gradient_faults(network: nn.Module, gradient: list[Tensor | None]) -> Iterator[str]:

@@ -344,10 +344,16 @@ def test_a_term_without_a_weight_is_named(folder: RunFolder) -> None:
         fit(model, losses(model), course(weights={"error": 1.0}), folder, Silent())
 
 
-def test_no_terms_and_terms_without_a_gradient_are_named(folder: RunFolder) -> None:
+def test_what_are_no_terms_and_terms_without_a_gradient_are_named(folder: RunFolder) -> None:
     model = network()
-    with pytest.raises(RunError, match="no loss term"):
-        fit(model, lambda step: {}, course(), folder, Silent())
+    for terms, said in (
+        ({}, "gave no loss term"),
+        (torch.ones(()), "gave a Tensor; expected a mapping"),
+        ({"error": 0.5}, "'error' is no scalar tensor: it is a float"),
+        ({"error": torch.ones(2)}, r"'error' is no scalar tensor: its shape is \(2,\)"),
+    ):
+        with pytest.raises(RunError, match=said):
+            fit(model, lambda step, terms=terms: terms, course(), folder, Silent())
     for stranger in (torch.ones((), requires_grad=True), torch.ones(())):
         with pytest.raises(RunError, match="do not depend on the network"):
             fit(model, lambda step, term=stranger: {"error": term * 2}, course(), folder, Silent())
@@ -414,6 +420,16 @@ def test_a_damaged_checkpoint_is_named(folder: RunFolder, damage: bytes) -> None
     folder.state.write_bytes(damage)
     with pytest.raises(StorageError, match=r"state\.pt cannot be read"):
         fit(network(), losses(network()), course(), folder, Silent())
+
+
+def test_a_byte_that_changed_in_a_checkpoint_is_seen(folder: RunFolder) -> None:
+    model = network()
+    fit(model, losses(model), course(steps=2), folder, Silent())
+    content = folder.state.read_bytes()
+    place = content.index(next(model.parameters()).detach().numpy().tobytes())
+    folder.state.write_bytes(content[:place] + bytes([content[place] ^ 8]) + content[place + 1 :])
+    with pytest.raises(StorageError, match=r"state\.pt cannot be read"):
+        fit(network(), losses(model), course(), folder, Silent())
 
 
 def test_a_checkpoint_of_another_network_is_named(folder: RunFolder) -> None:

@@ -8,12 +8,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from regbench.engine.meter import MemoryMeter, Pace, Stopwatch
-from regbench.engine.progress import Progress, Tick
+from regbench.engine.progress import Progress, Tick, during
 from regbench.engine.seeds import derive, own_randomness
 from regbench.engine.training.checkpoint import Best, State, copied, read_state, write_state, write_weights
 from regbench.engine.training.course import Course
 from regbench.engine.training.interrupt import interruption
-from regbench.engine.training.terms import TermBuffer, gradient_norm, weighted_sum
+from regbench.engine.training.terms import TermBuffer, checked_terms, gradient_norm, weighted_sum
 from regbench.errors import DivergedError, RunError, StorageError
 from regbench.results import History, RunFolder
 
@@ -47,18 +47,16 @@ def fit(
 
     Raises:
         DivergedError: for a loss term or gradient that is not finite; the last good weights are written.
+        RunError: for loss terms that nothing can be learnt by.
         KeyboardInterrupt: at the end of the step in which it came, after a checkpoint.
         StorageError: where the folder cannot be written; what was there stays as it was.
     """
     training = _Training(network, losses, course, folder, progress, validate)
     in_seconds = course.budget_seconds is not None
     total = course.budget_seconds if in_seconds else float(course.steps or 0)
-    progress.started("train", total, "second" if in_seconds else "step")
-    try:
-        with own_randomness(course.device):
-            training.to_the_end()
-    finally:
-        progress.done()
+    unit = "second" if in_seconds else "step"
+    with during("train", progress, total, unit), own_randomness(course.device):
+        training.to_the_end()
     return training.state()
 
 
@@ -154,7 +152,7 @@ class _Training:
         self.optimiser.zero_grad(set_to_none=True)
         bf16 = course.precision == "bfloat16"
         with torch.autocast(course.device.type, torch.bfloat16, enabled=bf16):
-            terms = self.losses(self.step)
+            terms = checked_terms(self.losses(self.step))
         total = weighted_sum(terms, course.weights)
         if not total.requires_grad:
             raise RunError("The loss terms do not depend on the network: they have no gradient.")

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -27,11 +28,37 @@ class StepTerms:
     values: Mapping[str, float]
 
 
+def term_faults(terms: object) -> Iterator[str]:
+    """What keeps something that a method gave from being loss terms."""
+    if not isinstance(terms, Mapping):
+        yield f"`losses` gave a {type(terms).__name__}; expected a mapping from each term's name to its value."
+        return
+    if not terms:
+        yield "`losses` gave no loss term; expected at least one."
+    for name, value in terms.items():
+        if not isinstance(value, Tensor):
+            yield f"The loss term '{name}' is no scalar tensor: it is a {type(value).__name__}."
+        elif value.shape != ():
+            yield f"The loss term '{name}' is no scalar tensor: its shape is {tuple(value.shape)}."
+
+
+def checked_terms(terms: Any) -> Mapping[str, Float[Tensor, ""]]:
+    """The terms that a method gave.
+
+    Raises:
+        RunError: with the first of `term_faults`.
+    """
+    for fault in term_faults(terms):
+        raise RunError(fault)
+    found: Mapping[str, Float[Tensor, ""]] = terms
+    return found
+
+
 def weighted_sum(terms: Mapping[str, Float[Tensor, ""]], weights: Mapping[str, float]) -> Float[Tensor, ""]:
     """The total loss, in float32.
 
     Raises:
-        RunError: for a term without a weight, or no term at all.
+        RunError: for a term without a weight.
     """
     for name in terms:
         if name not in weights:
@@ -39,8 +66,6 @@ def weighted_sum(terms: Mapping[str, Float[Tensor, ""]], weights: Mapping[str, f
                 f"The loss term '{name}' has no weight in the recipe, which knows {', '.join(weights) or 'none'}; "
                 f"name it there, or set it with --set recipe.weights.{name}=1."
             )
-    if not terms:
-        raise RunError("The method gave no loss term; expected at least one.")
     return torch.stack([weights[name] * value.float() for name, value in terms.items()]).sum()
 
 
