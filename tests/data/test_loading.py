@@ -1,12 +1,16 @@
 """From a folder to a cohort, by way of the cache."""
 
 import builtins
+import json
 import itertools
 import multiprocessing
+import re
 import resource
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -121,6 +125,17 @@ def test_a_damaged_cache_is_noticed_and_made_again(
     _spoil(prepare(toy_task, toy_folder, small, cache=tmp_path) / name, kind)
     _equal(first, load_cohort(toy_task, toy_folder, small, cache=tmp_path))
     assert [path.name[0] for path in (tmp_path / "cohorts").iterdir()] != ["."]
+
+
+def test_another_spacing_in_the_list_of_a_prepared_cohort_is_noticed(
+    toy_task: Task, toy_folder: Path, toy_protocol: Protocol, tmp_path: Path
+) -> None:
+    first = load_cohort(toy_task, toy_folder, toy_protocol, cache=tmp_path)
+    path = prepare(toy_task, toy_folder, toy_protocol, cache=tmp_path) / "cohort.json"
+    written = json.loads(path.read_text())
+    written["cases"][0]["affine"][0][0] += 1.0
+    path.write_text(json.dumps(written))
+    _equal(first, load_cohort(toy_task, toy_folder, toy_protocol, cache=tmp_path))
 
 
 def test_what_changes_a_voxel_changes_the_key(
@@ -304,14 +319,37 @@ def test_the_fingerprint_names_every_file_that_it_cannot_read(toy: ModuleType, t
     assert f"{scans['0003'].labels} is truncated" in second
 
 
+@pytest.mark.parametrize(
+    ("device", "raised", "said"),
+    [
+        (
+            "cuda:1",
+            torch.OutOfMemoryError("CUDA out of memory. Tried 2.00 GiB.\nMore of it."),
+            "memory. Tried 2.00 GiB",
+        ),
+        ("cuda:1", RuntimeError("CUDA error: device is busy"), "CUDA error: device is busy"),
+        ("cpu", RuntimeError("DefaultCPUAllocator: no room."), "DefaultCPUAllocator: no room"),
+    ],
+)
 def test_a_device_that_does_not_take_the_scans_is_named(
+    toy_task: Task, toy_folder: Path, toy_protocol: Protocol, monkeypatch: pytest.MonkeyPatch,
+    device: str, raised: Exception, said: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(Cohort, "to", raising(raised))
+    with pytest.raises(RunError, match=rf"cannot be held on {device}: .*{re.escape(said)}; try a smaller grid"):
+        load_cohort(toy_task, toy_folder, toy_protocol, device=device)
+
+
+def test_what_else_goes_wrong_is_no_full_device(
     toy_task: Task, toy_folder: Path, toy_protocol: Protocol, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(cohort: Cohort, device: torch.device) -> Cohort:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore of it.")
+    monkeypatch.setattr(Cohort, "to", raising(RuntimeError("can't start new thread")))
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        load_cohort(toy_task, toy_folder, toy_protocol)
 
-    monkeypatch.setattr(Cohort, "to", full)
-    with pytest.raises(
-        RunError, match=r"cannot be held on cuda:1: CUDA out of memory\. Tried .* GiB; try --device cpu"
-    ):
-        load_cohort(toy_task, toy_folder, toy_protocol, device="cuda:1")
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def to(cohort: Cohort, device: torch.device) -> Cohort:
+        raise error
+
+    return to

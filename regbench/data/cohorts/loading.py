@@ -28,7 +28,7 @@ from regbench.data.files.folders import cache_folder, note_use
 from regbench.data.files.landmarks import read_landmarks
 from regbench.data.files.nifti import read_volume
 from regbench.data.files.parallel import every
-from regbench.errors import DataError, RunError, StorageError
+from regbench.errors import DataError, RunError, StorageError, lacks_memory
 
 Done = Callable[[int, int], None]
 
@@ -64,10 +64,12 @@ def load_cohort(
             return _read(entry, protocol, scans).to(device)
         except StaleError:
             remove_folder(entry)
-        except RuntimeError as error:  # torch's, of a GPU that is full, busy or older than it
+        except (MemoryError, RuntimeError) as error:  # torch's is of a GPU that is full, busy or older than it
+            if torch.device(device).type == "cpu" and not lacks_memory(error):
+                raise
             said = str(error).partition("\n")[0].rstrip(".")
             raise RunError(
-                f"The scans cannot be held on {device}: {said}; try --device cpu or a smaller grid."
+                f"The scans cannot be held on {device}: {said}; try a smaller grid or another device."
             ) from error
     raise StorageError(f"{entry} does not stay as it was written; is its disk sound, or another process at work on it?")
 
