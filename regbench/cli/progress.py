@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from regbench.cli.console import err
 from regbench.engine import Phase, Tick
+from regbench.engine.progress import during
 
 _VERBS: dict[Phase, str] = {
     "prepare": "preparing scans",
@@ -173,8 +174,5 @@ def shown() -> BarProgress | LineProgress:
 def shown_phase(phase: Phase, total: float | None, unit: str) -> Iterator[BarProgress | LineProgress]:
     """A phase that is shown from its start to its end, well or not."""
     progress = shown()
-    progress.started(phase, total, unit)
-    try:
+    with during(phase, progress, total, unit):
         yield progress
-    finally:
-        progress.done()

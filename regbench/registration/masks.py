@@ -7,7 +7,7 @@ from regbench.api import MaskSource, Volume
 from regbench.data import cache_folder
 from regbench.engine.masks import mask_request, masks_key
 from regbench.engine.plan import Chosen
-from regbench.engine.progress import Progress
+from regbench.engine.progress import Progress, during
 from regbench.engine.proof.reopening import Reopened
 from regbench.engine.records.outside import placed
 from regbench.errors import BadValueError, DataError
@@ -59,13 +59,11 @@ def with_source_masks(
         scans={scan: request.scans[scan] for scan in request.training_labels} | own,
         sources={**request.sources, **dict(zip(own, files, strict=True))},
     )
-    progress.started("masks", float(len(request.scans)), "scan")
     try:
-        made = source.masks(request)
+        with during("masks", progress, float(len(request.scans))):
+            made = source.masks(request)
     except DataError as error:
         raise DataError([*error.faults, "Give label maps with --fixed-mask and --moving-mask instead."]) from error
-    finally:
-        progress.done()
     faults = [f"The source '{said.name}' gave no usable mask of the {scan} scan." for scan in own
               if scan not in made or made[scan].grid.shape != presented.pair.grid.shape]  # fmt: skip
     if faults:
