@@ -1,6 +1,5 @@
 """Masks for a cohort: asked for once, kept, and never used for another cohort."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,8 +11,8 @@ from safetensors import SafetensorError
 from regbench.api import MaskRequest, MaskSource, Volume
 from regbench.data import Cohort, cache_folder
 from regbench.data.cohorts.preprocess import VERSION
-from regbench.data.files.atomic import write_bytes
 from regbench.data.files.folders import note_use
+from regbench.data.files.sealed import read_sealed, write_sealed
 from regbench.engine.apart import apart
 from regbench.engine.plan import Chosen
 from regbench.engine.progress import Progress, Silent, during
@@ -22,7 +21,6 @@ from regbench.errors import BusyError, DataError, RunError
 from regbench.results import locked
 
 _FILE = "masks.safetensors"
-_DIGEST = "masks.sha256"
 _SEED = 0
 _PATIENCE_SECONDS = 24 * 3600.0
 
@@ -60,9 +58,7 @@ def add_masks(
             made = source.instance.masks(request)
         masked = _with(cohort, made, source.plugin.name)
         content = {str(n): made[scan].data.cpu().contiguous() for n, scan in enumerate(cohort.ids)}
-        kept_as = safetensors.torch.save(content)
-        write_bytes(folder / _FILE, kept_as)
-        write_bytes(folder / _DIGEST, _sha256(kept_as))
+        write_sealed(folder / _FILE, safetensors.torch.save(content))
     return masked
 
 
@@ -115,19 +111,11 @@ def _with(cohort: Cohort, masks: Mapping[str, Volume], name: str) -> Cohort:
 
 def _read(path: Path, cohort: Cohort) -> dict[str, Volume] | None:
     try:
-        kept = path.read_bytes()
-        content = safetensors.torch.load(kept)
-    except (OSError, SafetensorError):
-        return None
-    seal = path.with_name(_DIGEST)
-    if seal.is_file() and seal.read_bytes() != _sha256(kept):  # those of older versions have none
+        content = safetensors.torch.load(read_sealed(path))
+    except (OSError, ValueError, SafetensorError):
         return None
     if set(content) != {str(n) for n in range(len(cohort.ids))} or any(
         t.dtype != torch.uint8 for t in content.values()
     ):
         return None
     return {scan: Volume(content[str(n)], cohort.grids[n]) for n, scan in enumerate(cohort.ids)}
-
-
-def _sha256(content: bytes) -> bytes:
-    return hashlib.sha256(content).hexdigest().encode()

@@ -91,7 +91,7 @@ class Sitting:
         """
         self.record = before
         cohort = self._masked(self._cohort())
-        register = trained(self.method, cohort, self.folder, self.plan.seed)
+        register = trained(self.method, cohort, self.folder, before)
         try:
             evaluation = self._evaluated(register, cohort)
         except RequestError:
@@ -140,6 +140,7 @@ class Sitting:
         """The network of another run, with what its training cost."""
         record = source.load()
         assert record is not None  # noqa: S101 - it is done
+        register = trained(self.method, cohort, source, record)
         for file in (source.weights, source.best, source.history):
             if file.is_file():
                 write_bytes(self.folder.path / file.name, file.read_bytes())
@@ -148,7 +149,7 @@ class Sitting:
         seconds = record.cost.wall_seconds.get("train", 0.0) - self.record.cost.wall_seconds.get("train", 0.0)
         self._add_seconds("train", seconds)
         self._save(training=record.training)
-        return trained(self.method, cohort, self.folder, self.plan.seed)
+        return register
 
     def _evaluated(self, register: Register, cohort: Cohort) -> Evaluation:
         plan = self.plan

@@ -114,7 +114,7 @@ def registrar_of_run(folder: RunFolder, record: RunRecord, registry: Registry, d
     protocol = record.protocol
     register = method.register
     if isinstance(method, Trainable):
-        register = partial(_with_weights, method, folder, record.seed, device)
+        register = partial(_with_weights, method, folder, record, device)
     return Registrar(
         name=record.row,
         method=method,
@@ -127,11 +127,11 @@ def registrar_of_run(folder: RunFolder, record: RunRecord, registry: Registry, d
     )
 
 
-def _with_weights(method: Trainable, folder: RunFolder, seed: int, device: torch.device, pair: Pair) -> Any:
+def _with_weights(method: Trainable, folder: RunFolder, record: RunRecord, device: torch.device, pair: Pair) -> Any:
     with own_randomness(torch.device("cpu")):
-        torch.manual_seed(derive(seed, "network"))
+        torch.manual_seed(derive(record.seed, "network"))
         network = method.network(pair.setting)
-    load_weights(folder.weights, network)
+    load_weights(folder.weights, network, record.files.get(folder.weights.name))
     return method.predict(network.to(device), pair)
 
 

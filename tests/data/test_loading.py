@@ -1,8 +1,8 @@
 """From a folder to a cohort, by way of the cache."""
 
 import builtins
-import json
 import itertools
+import json
 import multiprocessing
 import re
 import resource

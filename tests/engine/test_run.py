@@ -100,6 +100,21 @@ def test_the_evaluated_weights_are_those_on_disk(make_plan: Make, store: Store, 
         assert u.abs().max() > 1e-3
 
 
+def test_a_byte_that_changed_in_the_weights_of_a_finished_run_is_seen(make_plan: Make, store: Store) -> None:
+    plan = make_plan()
+    folder = folder_of(store, run(plan, store))
+    before = folder.cases.read_bytes()
+    content = bytearray(folder.weights.read_bytes())
+    content[-1] ^= 1
+    folder.weights.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"were changed after their run wrote them.*--force"):
+        run(replace(plan, save_fields=True), store)
+    with pytest.raises(WeightsError, match="were changed after their run wrote them"):
+        run(replace(plan, refine=1), store)
+    assert folder.cases.read_bytes() == before
+    assert {record.refine: record.status for _, record in store.list()} == {0: "done", 1: "failed"}
+
+
 def test_weights_that_do_not_fit_are_named(toys: ModuleType, tmp_path: Path) -> None:
     network = toys.ToyNetwork(2, 0.5)
     path = tmp_path / "weights.safetensors"

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from isal import isal_zlib
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from regbench.api import Grid, Shape
-from regbench.data.files.atomic import write_text
 from regbench.data.files.landmarks import Named
+from regbench.data.files.sealed import read_sealed, write_sealed
 
 LAYOUT = 1  # of this module's files; goes up when they change
 
@@ -87,7 +87,7 @@ def write_case(
 
 def write_listing(folder: Path, listing: Listing) -> None:
     """Write the list that binds a prepared cohort's files, as the last of them."""
-    write_text(folder / _LIST, listing.model_dump_json(indent=1))
+    write_sealed(folder / _LIST, listing.model_dump_json(indent=1).encode())
 
 
 def read_listing(folder: Path) -> Listing:
@@ -97,8 +97,8 @@ def read_listing(folder: Path) -> Listing:
         StaleError: where it is missing or damaged.
     """
     try:
-        return Listing.model_validate_json((folder / _LIST).read_bytes())
-    except (OSError, ValidationError) as error:
+        return Listing.model_validate_json(read_sealed(folder / _LIST))
+    except (OSError, ValueError) as error:
         raise StaleError(str(error)) from error
 
 

@@ -97,7 +97,7 @@ class Reopened:
 
     @cached_property
     def _registering(self) -> Register:
-        register = trained(self.method, self.cohort, self.folder, self.record.seed)
+        register = trained(self.method, self.cohort, self.folder, self.record)
         return refining(register, self.record.refine)
 
     def _register(self, pair: Pair, name: str, turn: int) -> Field:
@@ -118,16 +118,16 @@ class Reopened:
         return order.index(pair_id) if pair_id in order else 0
 
 
-def trained(method: Method, cohort: Cohort, folder: RunFolder, seed: int) -> Register:
+def trained(method: Method, cohort: Cohort, folder: RunFolder, record: RunRecord) -> Register:
     """How a finished run's method registers: with the network of its weights, if it has one.
 
     Raises:
-        WeightsError: where the weights cannot be read or do not fit.
+        WeightsError: where the weights cannot be read, do not fit, or are not those that the run wrote.
     """
     if not isinstance(method, Trainable):
         return method.register
-    network = new_network(method, cohort, seed)
-    load_weights(folder.weights, network)
+    network = new_network(method, cohort, record.seed)
+    load_weights(folder.weights, network, record.files.get(folder.weights.name))
     return partial(method.predict, network)
 
 

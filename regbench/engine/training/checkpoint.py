@@ -1,6 +1,8 @@
 """Weights and the state of a training on disk."""
 
+import hashlib
 import pickle
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -17,6 +19,16 @@ from regbench.errors import StorageError, WeightsError
 
 Weights = Mapping[str, Tensor]
 _VERSION = 1
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    TypeError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +101,9 @@ def read_state(path: Path) -> State | None:
         StorageError: where it cannot be read.
     """
     try:
+        with zipfile.ZipFile(path) as archive:  # torch itself does not look at its checksums
+            if damaged := archive.testzip():
+                raise ValueError(f"{damaged} is not what was written")
         content = torch.load(path, map_location="cpu", weights_only=True)
         if content.pop("version") != _VERSION:
             raise StorageError(f"{path} is a checkpoint of another version of regbench; start again with --force.")
@@ -96,7 +111,7 @@ def read_state(path: Path) -> State | None:
         return State(best=Best(**best) if best else None, **content)
     except FileNotFoundError:
         return None
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
+    except _UNREADABLE as error:
         raise StorageError(f"The checkpoint {path} cannot be read; remove it, or start again with --force.") from error
 
 
@@ -118,14 +133,25 @@ def write_weights(path: Path, weights: Mapping[str, Tensor], step: int) -> None:
     write_bytes(path, safetensors.torch.save(whole, metadata={"step": str(step)}))
 
 
-def load_weights(path: Path, network: nn.Module) -> None:
+def load_weights(path: Path, network: nn.Module, digest: str | None = None) -> None:
     """Load weights that a run has written into a network of the same configuration.
 
+    Args:
+        path: the file.
+        network: loaded in place.
+        digest: the sha256 that the run's record has; None: whatever it is.
+
     Raises:
-        WeightsError: where the file cannot be read or does not fit.
+        WeightsError: where the file cannot be read, does not fit, or was changed after its run wrote it.
     """
     try:
-        network.load_state_dict(safetensors.torch.load_file(path))
+        content = path.read_bytes()
+        if digest is not None and hashlib.sha256(content).hexdigest() != digest:
+            raise WeightsError(
+                f"The weights {path} were changed after their run wrote them: their sha256 is not that of the record; "
+                "restore them, or repeat the run with --force."
+            )
+        network.load_state_dict(safetensors.torch.load(content))
     except (OSError, SafetensorError) as error:
         reason = "the file is not there" if isinstance(error, FileNotFoundError) else str(error)
         raise WeightsError(
