@@ -1,7 +1,7 @@
 """A protocol: the frozen statement of which scans are registered to which, on which grid, with which labels."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -124,6 +124,10 @@ class Protocol(_Frozen):
     intensity: Annotated[Window | Percentiles, Field(discriminator="rule")]
     label_warp: Literal["nearest"] = "nearest"
     notes: tuple[str, ...] = ()
+
+    def decisive(self) -> dict[str, Any]:
+        """All of it that could change a number, as JSON data: neither its words nor what a grid was taken from."""
+        return self.model_dump(mode="json", exclude={"title", "notes", "quick_shape"})
 
     @property
     def patients(self) -> frozenset[str]:

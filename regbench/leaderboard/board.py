@@ -5,15 +5,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 
-from regbench.api import Protocol, patient_of
+from regbench.api import Protocol
 from regbench.leaderboard.measured import Measured
 from regbench.leaderboard.naming import display_name, distinct_names
 from regbench.leaderboard.row import BASELINE, Row, configuration_key, pool
+from regbench.leaderboard.statistics.paired import patients_of
 from regbench.leaderboard.timing import timed_beside_others
 from regbench.results import DataRecord, MetricRecord, RunRecord
 
 PRIMARY = "dsc"
-_WORDING = {"title", "notes", "quick_shape"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Board:
     @property
     def patients(self) -> list[str]:
         """The patients of the test side that are in a pair."""
-        return sorted({patient_of(scan) for pair in self.protocol.test_pairs for scan in pair})
+        return patients_of(self.protocol.test_pairs)
 
     def best(self, metric: str = PRIMARY) -> Row | None:
         """The best of the rows that may be called so, or None."""
@@ -89,8 +89,8 @@ def boards(runs: Iterable[Measured]) -> list[Board]:
 
 def board_key(record: RunRecord) -> str:
     """All that has to be equal for two numbers to stand in one column."""
-    protocol = record.protocol.model_dump(mode="json", exclude=_WORDING)
-    return json.dumps([record.task, record.data.model_dump(mode="json"), protocol], sort_keys=True)
+    facts = [record.task, record.data.model_dump(mode="json"), record.protocol.decisive()]
+    return json.dumps(facts, sort_keys=True)
 
 
 def _board(group: Sequence[Measured], beside_others: frozenset[str]) -> Board:

@@ -20,7 +20,6 @@ from regbench.registry import Plugin
 from regbench.results import CostRecord, RunFolder, RunRecord, Store, write_cases
 
 FIELDS = "fields"
-_ONLY_SAID = {"title", "notes", "quick_shape"}
 _LENGTH = 12
 
 
@@ -125,8 +124,8 @@ def _identified(plan: Plan, digests: list[str]) -> Plan:
 
 
 def _run_id(plan: Plan, data: str) -> str:
-    protocol = plan.protocol.model_dump(mode="json", exclude=_ONLY_SAID)
-    plugin = plan.method.plugin
-    what = [FIELDS, plan.task_name, plan.data, data, protocol, pairs_digest(plan.protocol), plugin.name, plugin.version]
+    protocol, plugin = plan.protocol, plan.method.plugin
+    scans = [FIELDS, plan.task_name, plan.data, data, protocol.decisive(), pairs_digest(protocol)]
+    what = [*scans, plugin.name, plugin.version]
     settings = task_settings(plan.task)
     return digest([*what, settings] if settings else what)[:_LENGTH]

@@ -16,7 +16,6 @@ from regbench.engine.records.source import source_digest
 from regbench.registry import changed, configuration
 
 _VERSION = 1
-_ONLY_SAID = {"title", "notes", "quick_shape"}
 _LENGTH = 12
 
 
@@ -64,7 +63,7 @@ def run_id(plan: Plan, data: str) -> str:
             "task": plan.task_name,
             "kind": plan.data,
             "data": data,
-            "protocol": plan.protocol.model_dump(mode="json", exclude=_ONLY_SAID),
+            "protocol": plan.protocol.decisive(),
             "method": plugin_identity(plan.method),
             "masks": masks and plugin_identity(masks),
             "recipe": plan.recipe,

@@ -1,6 +1,6 @@
 """The default statistics: paired tests against the best row, a bootstrap of patients, the hardest entries."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from math import cos, erfc, pi, sin, sqrt
 
@@ -81,6 +81,11 @@ def too_few(pairs: int, tests: int) -> list[str]:
     return [f"With {pairs} pairs and {tests} tests no p can be below {SIGNIFICANT}: too few to tell rows apart."]
 
 
+def patients_of(pairs: Iterable[PairId]) -> list[str]:
+    """The patients that are in some pairs, sorted."""
+    return sorted({patient_of(scan) for pair in pairs for scan in pair})
+
+
 def patient_weights(pairs: Sequence[PairId], *, resamples: int, seed: int = 0) -> Float[np.ndarray, "resamples pairs"]:
     """How often each pair counts in each bootstrap sample of the patients.
 
@@ -93,7 +98,7 @@ def patient_weights(pairs: Sequence[PairId], *, resamples: int, seed: int = 0) -
 @lru_cache(maxsize=16)
 def _patient_weights(pairs: tuple[PairId, ...], resamples: int, seed: int) -> Float[np.ndarray, "resamples pairs"]:
     """The same for every row and metric of a board, so it is drawn once."""
-    patients = sorted({patient_of(scan) for pair in pairs for scan in pair})
+    patients = patients_of(pairs)
     place = {patient: n for n, patient in enumerate(patients)}
     fixed = np.array([place[patient_of(pair.fixed)] for pair in pairs])
     moving = np.array([place[patient_of(pair.moving)] for pair in pairs])
@@ -130,7 +135,7 @@ def patient_interval(
     """
     scored = np.isfinite(values)
     kept = [pair for pair, has_value in zip(pairs, scored, strict=True) if has_value]
-    patients = len({patient_of(scan) for pair in kept for scan in pair})
+    patients = len(patients_of(kept))
     if patients < 2:
         return float("nan"), float("nan")
     weights = patient_weights(kept, resamples=resamples, seed=seed)
