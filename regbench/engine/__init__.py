@@ -1,9 +1,9 @@
 """Train, evaluate, checkpoint and resume."""
 
 from regbench.engine.devices import asked_device, machine, resolve_device
-from regbench.engine.evaluation.evaluate import case_of, evaluate
+from regbench.engine.evaluation.evaluate import evaluate
 from regbench.engine.evaluation.refinement import refine, refining
-from regbench.engine.evaluation.scoring import score_fields
+from regbench.engine.evaluation.scoring import case_of, score_fields
 from regbench.engine.masks import add_masks
 from regbench.engine.plan import Chosen, Plan
 from regbench.engine.precision import usual_precision

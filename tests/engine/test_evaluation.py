@@ -12,7 +12,7 @@ from scipy import ndimage
 from regbench.api import Card, Case, Field, Landmarks, Metric, Pair, PairId
 from regbench.data import Cohort, read_field
 from regbench.engine import Silent, Tick, evaluate
-from regbench.engine.evaluation.evaluate import groups
+from regbench.engine.evaluation.scoring import groups
 from regbench.errors import RunError
 
 CASES: list[Case] = []
@@ -233,7 +233,7 @@ def test_the_peak_of_memory_is_that_of_registering(
         def measure(self, case: Case) -> Mapping[int | None, float]:
             return {None: float(torch.ones(300, 2**18).sum())}
 
-    monkeypatch.setattr("regbench.engine.evaluation.evaluate.cores", lambda: 1)
+    monkeypatch.setattr("regbench.engine.evaluation.scoring.cores", lambda: 1)
     a, b, c = toy_cohort.ids[:3]
     cohort = many(toy_cohort, [PairId(a, b), PairId(b, c)])
     small, large = (evaluate(toys.Shift(), smooth_field, cohort, metrics, Silent()).peak_memory_mib

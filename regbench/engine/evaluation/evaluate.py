@@ -3,27 +3,25 @@
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from regbench.api import Case, Field, Method, Metric, Pair, PairId, Volume
+from regbench.api import Field, Method, Metric, Pair, PairId
 from regbench.data import Cohort, write_field
 from regbench.engine.apart import apart
-from regbench.engine.devices import cores, synchroniser
+from regbench.engine.devices import synchroniser
+from regbench.engine.evaluation.scoring import groups, rows_by_pair
 from regbench.engine.meter import MemoryMeter, Pace
 from regbench.engine.progress import Progress, Tick, during
 from regbench.engine.seeds import derive, own_randomness
-from regbench.errors import RegbenchError, RunError
+from regbench.errors import RunError
 from regbench.results import CaseRow, pair_name
-from regbench.spatial import jacobian_determinant, warp_labels
 
 Register = Callable[[Pair], Field]
-
-_MOST_SCORED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +39,6 @@ class Evaluation:
     skipped: tuple[tuple[PairId, str], ...]
     seconds_per_pair: float | None
     peak_memory_mib: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Registered:
-    pair: PairId
-    field: Field
 
 
 def skipped_pairs(method: Method, cohort: Cohort) -> tuple[tuple[PairId, str], ...]:
@@ -117,7 +109,6 @@ class _Evaluating:
         self.wait = synchroniser(cohort.device)
         self.seconds: list[float] = []
         self.done = 0
-        self.rows: dict[PairId, list[CaseRow]] = {}
 
     def all(self) -> Evaluation:
         skipped = skipped_pairs(self.method, self.cohort)
@@ -125,16 +116,10 @@ class _Evaluating:
             shutil.rmtree(self.fields, ignore_errors=True)
         out_of_scope = {pair for pair, _ in skipped}
         pairs = [pair for pair in self.cohort.protocol.test_pairs if pair not in out_of_scope]
-        workers = scored_at_a_time()
-        with ThreadPoolExecutor(max_workers=workers) as pool:
-            for group in groups(pairs, workers):
-                registered = [_Registered(pair, self._register(pair)) for pair in group]
-                by_pair = {one.pair: one.field for one in registered}
-                reverse = [by_pair.get(PairId(one.pair.moving, one.pair.fixed)) for one in registered]
-                for one, rows in zip(registered, pool.map(self._score, registered, reverse), strict=True):
-                    self.rows[one.pair] = rows
+        keep = None if self.fields is None else partial(_write, self.fields)
+        rows = dict(rows_by_pair(self._register, self.cohort, pairs, self.metrics, keep))
         return Evaluation(
-            rows=tuple(row for pair in pairs for row in self.rows[pair]),
+            rows=tuple(row for pair in pairs for row in rows[pair]),
             skipped=skipped,
             seconds_per_pair=statistics.median(self.seconds[1:] or self.seconds) if self.seconds else None,
             peak_memory_mib=self.peak_mib,
@@ -171,62 +156,9 @@ class _Evaluating:
             )
         )
 
-    def _score(self, registered: _Registered, reverse: Field | None) -> list[CaseRow]:
-        pair, field = registered.pair, registered.field
-        if self.fields is not None:
-            write_field(self.fields / f"disp_{pair_name(pair)}.nii.gz", field)
-        return score(field, self.cohort, pair, self.metrics, reverse)
 
-
-def score(
-    field: Field, cohort: Cohort, pair: PairId, metrics: Mapping[str, Metric], reverse: Field | None = None
-) -> list[CaseRow]:
-    """The rows of one registered pair, metric by metric; see `case_of`.
-
-    Raises:
-        RunError: if a metric fails, or writes to its case, which the others and other pairs are scored by.
-    """
-    case = case_of(field, cohort, pair, reverse)
-    maps = (case.truth.fixed_labels, case.truth.moving_labels, case.moved_labels)
-    shared = [field.displacement, *(volume.data for volume in maps)]
-    before = [tensor.clone() for tensor in shared]
-    rows = [row for name, metric in metrics.items() for row in _measure(name, metric, case, pair)]
-    if not all(torch.equal(*both) for both in zip(shared, before, strict=True)):
-        raise RunError(
-            f"A metric wrote to the case of pair {pair_name(pair)}; find it with 'regbench check metric NAME'."
-        )
-    return rows
-
-
-def case_of(field: Field, cohort: Cohort, pair: PairId, reverse: Field | None = None) -> Case:
-    """A registered pair as a metric sees it.
-
-    Args:
-        field: the result, on the fixed grid.
-        cohort: with the truth.
-        pair: which.
-        reverse: the field of the pair with the roles exchanged, where there is one.
-    """
-    truth = cohort.truth(pair)
-    return Case(
-        field=field,
-        truth=truth,
-        moved_labels=Volume(warp_labels(truth.moving_labels.data, field.displacement), field.grid),
-        determinant=jacobian_determinant(field.displacement),
-        reverse=reverse,
-    )
-
-
-def _measure(name: str, metric: Metric, case: Case, pair: PairId) -> list[CaseRow]:
-    try:
-        values = {label if label is None else int(label): float(value) for label, value in metric.measure(case).items()}
-    except RegbenchError:
-        raise
-    except Exception as error:
-        raise RunError(
-            f"The metric {name} failed on pair {pair_name(pair)}: {type(error).__name__}: {error}"
-        ) from error
-    return [CaseRow(pair_name(pair), *pair, name, label, value) for label, value in values.items()]
+def _write(folder: Path, pair: PairId, field: Field) -> None:
+    write_field(folder / f"disp_{pair_name(pair)}.nii.gz", field)
 
 
 def checked(field: object, seen: Pair, name: str, device: torch.device) -> Field:
@@ -257,26 +189,3 @@ def checked(field: object, seen: Pair, name: str, device: torch.device) -> Field
 def in_order(pairs: Sequence[PairId]) -> list[PairId]:
     """Pairs in the order in which they are registered."""
     return [pair for group in groups(pairs, 1) for pair in group]
-
-
-def scored_at_a_time() -> int:
-    """Pairs that are scored side by side; so many fields are held on the device until they are."""
-    return min(cores(), _MOST_SCORED)
-
-
-def groups(pairs: Sequence[PairId], least: int) -> Iterator[list[PairId]]:
-    """Pairs in groups of at least so many (but for the last), a pair always together with its reverse."""
-    left = dict.fromkeys(pairs)
-    group: list[PairId] = []
-    while left:
-        pair = next(iter(left))
-        reverse = PairId(pair.moving, pair.fixed)
-        together = dict.fromkeys(one for one in (pair, reverse) if one in left)
-        for one in together:
-            del left[one]
-        group += together
-        if len(group) >= least:
-            yield group
-            group = []
-    if group:
-        yield group

@@ -95,14 +95,12 @@ def _scored(
     if plan.save_fields:
         remove_folder(folder.fields)
 
-    def kept(pair: PairId) -> Field:
-        field = source.field(pair)
-        if plan.save_fields:
-            write_field(folder.fields / submission_name(pair), field)
-        return field
+    def keep(pair: PairId, field: Field) -> None:
+        write_field(folder.fields / submission_name(pair), field)
 
     try:
-        rows = score_fields(kept, source.cohort, pairs, plan.metrics, progress)
+        kept = keep if plan.save_fields else None
+        rows = score_fields(source.field, source.cohort, pairs, plan.metrics, progress, kept)
     except BaseException as error:
         reason = " ".join(str(error).split()) if isinstance(error, RegbenchError) else repr(error)
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
@@ -125,7 +123,7 @@ def _identified(plan: Plan, digests: list[str]) -> Plan:
 
 def _run_id(plan: Plan, data: str) -> str:
     protocol, plugin = plan.protocol, plan.method.plugin
-    scans = [FIELDS, plan.task_name, plan.data, data, protocol.decisive(), pairs_digest(protocol)]
-    what = [*scans, plugin.name, plugin.version]
+    scored_on = [FIELDS, plan.task_name, plan.data, data, protocol.decisive(), pairs_digest(protocol)]
+    what = [*scored_on, plugin.name, plugin.version]
     settings = task_settings(plan.task)
     return digest([*what, settings] if settings else what)[:_LENGTH]
