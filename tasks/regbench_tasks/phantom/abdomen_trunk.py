@@ -66,10 +66,6 @@ def _below_dome(points: Points) -> Values:
     return single((z - dome_height(x, y)) * np.float32(0.75))
 
 
-def _above(level: Number, points: Points) -> Values:
-    return single(np.float32(level) - points[2])
-
-
 SKIN = Solid(_skin)
 WALL = Solid(_inner_fat)
 CAVITY = grown(WALL, -WALL_MM)
