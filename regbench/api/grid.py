@@ -1,6 +1,6 @@
 """A voxel grid in the world; numpy only, so that reading a record needs no torch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,6 +9,15 @@ from jaxtyping import Float
 
 Affine = Float[np.ndarray, "4 4"]
 Shape = tuple[int, int, int]
+
+
+def times(numbers: Iterable[float | int]) -> str:
+    """The numbers of three axes in words.
+
+    >>> times((96, 80, 128)), times((2.0, 1.5, 3.0))
+    ('96×80×128', '2×1.5×3')
+    """
+    return "×".join(f"{number:g}" for number in numbers)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,21 @@ def err() -> Console:
     return _console(stderr=True)
 
 
+def tell(line: str) -> None:
+    """A line of what is at work, on stdout."""
+    out().print(line, style="dim", markup=False, soft_wrap=True)
+
+
+def remark(line: str) -> None:
+    """A line beside what was asked for, on stderr."""
+    err().print(line, style="dim", markup=False, soft_wrap=True)
+
+
+def warn(sentence: str) -> None:
+    """What the user should know and did not ask for, on stderr."""
+    err().print(sentence, style="yellow", markup=False, soft_wrap=True)
+
+
 def _console(*, stderr: bool) -> Console:
     console = Console(stderr=stderr, highlight=False)
     return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=PLAIN_WIDTH)

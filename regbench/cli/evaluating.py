@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from regbench.api import Metric, Preset
-from regbench.cli.console import err, out
+from regbench.cli.console import out, tell, warn
 from regbench.cli.plans import Wanted, usable_metrics
 from regbench.cli.preparing import staged
 from regbench.cli.progress import clock, shown
@@ -54,13 +54,12 @@ def score_given(order: GivenOrder) -> None:
     registry = Registry(order.plugins)
     metrics, broken = usable_metrics(registry)
     for sentence in broken:
-        err().print(sentence, style="yellow", markup=False, soft_wrap=True)
+        warn(sentence)
     store = Store(order.runs)
     plan = _plan(order, registry, metrics)
     record = evaluate_fields(plan, order.fields, store, shown(), force=order.force)
     took = clock(sum(record.cost.wall_seconds.values()))
-    out().print(f"{record.row}: {len(record.protocol.test_pairs)} pairs scored in {took} (run {record.run_id[:8]})",
-                style="dim", markup=False, soft_wrap=True)  # fmt: skip
+    tell(f"{record.row}: {len(record.protocol.test_pairs)} pairs scored in {took} (run {record.run_id[:8]})")
     runs, _ = measured(store)
     for board in boards(run for run in runs if board_key(run.record) == board_key(record)):
         out().print("", renderable(board, brief=True))

@@ -8,13 +8,15 @@ from typing import Any
 import pandas as pd
 
 from regbench.api import MaskSource
-from regbench.cli.console import out
+from regbench.api.grid import times
+from regbench.cli.console import out, tell
 from regbench.cli.plans import Stage, Wanted, mask_source
 from regbench.cli.preparing import preparing, staged
 from regbench.cli.progress import shown
 from regbench.data import Cohort, load_cohort
+from regbench.data.files.folders import refuse_full
 from regbench.engine import Chosen, add_masks
-from regbench.errors import BadValueError, StorageError
+from regbench.errors import BadValueError
 from regbench.leaderboard.formats.terminal import SheetView
 from regbench.leaderboard.naming import abbreviations
 from regbench.leaderboard.views.sheet import Cell, Head, Sheet, counted, number
@@ -45,8 +47,7 @@ class Masked:
         """The task, its protocol, its scans and its grid."""
         protocol = self.stage.protocol
         scans = "real scans" if self.stage.data == "real" else "phantoms (synthetic scans)"
-        shape = "×".join(str(n) for n in protocol.grid.shape)
-        return f"{self.stage.task.card.title}, {scans}, protocol {protocol.name}, {shape} voxels"
+        return f"{self.stage.task.card.title}, {scans}, protocol {protocol.name}, {times(protocol.grid.shape)} voxels"
 
 
 def masked(wanted: Wanted, files: Sequence[Path]) -> Masked:
@@ -80,8 +81,7 @@ def write_to(made: Masked, folder: Path) -> None:
     Raises:
         StorageError: for a folder that holds something, or cannot be written.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise StorageError(f"{folder} exists and is not empty; name a new folder.")
+    refuse_full(folder)
     write_masks(made.cohort, folder)
 
 
@@ -103,7 +103,7 @@ def print_scores(made: Masked, scores: Scores) -> None:
             f"Mean and std are over {counted(len(scores), 'test scan')}; a structure that the mask misses counts 0.",
         ),
     )
-    out().print(made.title, style="dim", markup=False, soft_wrap=True)
+    tell(made.title)
     out().print(SheetView(sheet))
     print_seen(made)
 
@@ -117,7 +117,7 @@ def print_seen(made: Masked) -> None:
         sentence += ", and it looked at their labels: an upper bound, not a result"
     out().print(f"{sentence}.", style="yellow" if source.saw_test_images else "dim", markup=False, soft_wrap=True)
     if source.card.trained_on:
-        out().print(f"Trained on: {source.card.trained_on}", style="dim", markup=False, soft_wrap=True)
+        tell(f"Trained on: {source.card.trained_on}")
 
 
 def as_json(made: Masked, scores: Scores) -> dict[str, Any]:

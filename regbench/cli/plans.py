@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 
 from regbench.api import MaskSource, Method, Metric, Preset, Protocol, Recipe, Task, Trainable
+from regbench.cli.lookup import find_protocol
 from regbench.cli.settings import Settings, with_settings, with_steps
 from regbench.data import fitting_protocol, found_scans
 from regbench.engine import Chosen, Plan
@@ -124,16 +125,13 @@ def stage(registry: Registry, name: str, wanted: Wanted) -> Stage:
 
 
 def _protocol(name: str, task: Task, folder: Path | None, wanted: str | None) -> Protocol:
-    protocols = task.protocols()
-    chosen = wanted or (PHANTOM if folder is None else task.default_protocol)
-    if chosen not in protocols:
-        raise UnknownNameError(f"protocol of the task {name}", chosen, protocols)
-    if (folder is None) != (chosen == PHANTOM):
+    chosen = find_protocol(name, task, wanted or (PHANTOM if folder is None else None))
+    if (folder is None) != (chosen.name == PHANTOM):
         said = "needs real scans; give them with --data DIR" if folder is None else "is for phantoms; leave --data out"
-        raise BadValueError(f"The protocol '{chosen}' {said}.")
+        raise BadValueError(f"The protocol '{chosen.name}' {said}.")
     if folder is not None and wanted is None:
-        _check_default(task, folder, protocols[chosen])
-    return protocols[chosen]
+        _check_default(task, folder, chosen)
+    return chosen
 
 
 def _check_default(task: Task, folder: Path, default: Protocol) -> None:

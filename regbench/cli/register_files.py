@@ -10,7 +10,8 @@ import numpy as np
 from rich.table import Table
 
 import regbench
-from regbench.cli.console import out
+from regbench.api.grid import times
+from regbench.cli.console import out, tell
 from regbench.data import write_bytes, write_field, write_itk_field, write_text
 from regbench.data.files.nifti import read_stored
 from regbench.registration import OwnScans, Registrar, Registration, label_type, write_like
@@ -98,10 +99,10 @@ def print_summary(folder: Path, found: Registration, registrar: Registrar, refin
     """One screen: what was done, how well it went, where it lies."""
     grid, console = found.presented.pair.grid, out()
     run = f" (run {registrar.run_id[:8]})" if registrar.run_id else ""
-    shape, spacing = "×".join(map(str, grid.shape)), "×".join(f"{s:.3g}" for s in grid.spacing_mm)
-    lines = [f"{_name(registrar, refine)}{run} on {shape} voxels of {spacing} mm, {found.seconds:.1f} s"]
+    spacing = "×".join(f"{s:.3g}" for s in grid.spacing_mm)
+    lines = [f"{_name(registrar, refine)}{run} on {times(grid.shape)} voxels of {spacing} mm, {found.seconds:.1f} s"]
     for line in (*lines, *found.presented.notes):
-        console.print(line, style="dim", markup=False, soft_wrap=True)
+        tell(line)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for head in ("", "before", "after"):
         table.add_column(head, justify="left" if not head else "right")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from regbench.cli.console import err
+from regbench.cli.console import warn
 from regbench.cli.lookup import find_protocol
 from regbench.cli.progress import shown, shown_phase
 from regbench.cli.register_files import FILES, print_summary, write_results
@@ -70,7 +70,7 @@ def register_pair(order: OwnOrder) -> None:
     scans = read_own(order.fixed, order.moving, masks=order.masks, labels=order.labels)
     registrar = _registrar(order, registry, found, scans, device)
     if not registrar.looks_at_masks and any(order.masks):
-        err().print(f"{registrar.name} does not look at masks; those that were given are not used.", style="yellow")
+        warn(f"{registrar.name} does not look at masks; those that were given are not used.")
     presented = present(registrar.shown(scans), registrar.preparation, device)
     presented = _with_masks(order, registry, found, registrar, presented)
     with shown_phase("evaluate", None, "pair"):
@@ -119,7 +119,7 @@ def _registrar(
             raise BadValueError("A run brings its task, its protocol and its settings; leave those options out.")
         registrar = registrar_of_run(*found, registry, device)
         for sentence in differences(registry, found[1]):
-            err().print(sentence, style="yellow", markup=False, soft_wrap=True)
+            warn(sentence)
     else:
         if order.protocol and not order.task:
             raise BadValueError(f"--protocol {order.protocol} needs its task; name it with --task.")

@@ -5,10 +5,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from rich.console import Console
-
 from regbench.api import Preset
-from regbench.cli.console import err, out
+from regbench.api.grid import times
+from regbench.cli.console import err, out, tell, warn
 from regbench.cli.errors import FAILED, INTERRUPTED, OK, WRONG_REQUEST
 from regbench.cli.jobs import side_by_side
 from regbench.cli.plans import (
@@ -98,7 +97,7 @@ def carry_out(order: Order) -> int:
     rows(registry, wanted)
     metrics, broken = usable_metrics(registry)
     for sentence in [*unusable, *broken]:
-        _complain(sentence)
+        warn(sentence)
         outcome.worsen(FAILED)
     _announce(registry, wanted)
     try:
@@ -111,7 +110,7 @@ def carry_out(order: Order) -> int:
             except RequestError as error:
                 if len(wanted.tasks) == 1:
                     raise
-                _complain(f"{name}: {error}")
+                warn(f"{name}: {error}")
                 outcome.worsen(WRONG_REQUEST)
             else:
                 jobs = _jobs(order, wanted, todo)
@@ -155,16 +154,15 @@ def _wanted(order: Order, registry: Registry) -> tuple[Wanted, list[str]]:
 def _announce(registry: Registry, wanted: Wanted) -> None:
     defaulted = needs_default_masks(registry, wanted)
     if defaulted:
-        _tell(f"{', '.join(defaulted)} needs masks; taking those of '{DEFAULT_MASKS}' (--masks NAME for others).")
+        tell(f"{', '.join(defaulted)} needs masks; taking those of '{DEFAULT_MASKS}' (--masks NAME for others).")
 
 
 def _announce_stage(here: Stage) -> None:
     protocol = here.protocol
     scans = f"real scans in {here.folder}" if here.data == "real" else "phantoms (no --data given): synthetic scans"
-    shape = "×".join(str(n) for n in protocol.grid.shape)
-    out().print(f"[bold]{here.task.card.title}[/bold] on {scans}", highlight=False, soft_wrap=True)
-    _tell(f"protocol {protocol.name}: {len(protocol.train_pairs)} training pairs, {len(protocol.test_pairs)} test "
-          f"pairs, {shape} voxels")  # fmt: skip
+    out().print(f"[bold]{here.task.card.title}[/bold] on {scans}", soft_wrap=True)
+    tell(f"protocol {protocol.name}: {len(protocol.train_pairs)} training pairs, {len(protocol.test_pairs)} test "
+         f"pairs, {times(protocol.grid.shape)} voxels")  # fmt: skip
 
 
 def _prepare(here: Stage) -> None:
@@ -183,17 +181,17 @@ def _jobs(order: Order, wanted: Wanted, todo: Sequence[Plan]) -> int:
 
 def _run_side_by_side(todo: Sequence[Plan], order: Order, outcome: Outcome, jobs: int) -> None:
     begun = now()
-    _tell(f"{len(todo)} runs, {jobs} at a time; --jobs 1 runs one after the other and shows how far it has come.")
+    tell(f"{len(todo)} runs, {jobs} at a time; --jobs 1 runs one after the other and shows how far it has come.")
     work = partial(_attempt_in_place, order, todo[0].task_name)
     lost = Ended(None, "The process that ran it was killed, perhaps for its memory; try --jobs 1.")
     for number, (place, ended) in enumerate(side_by_side(work, len(todo), jobs, lost=lost), 1):
-        _tell(f"{number}/{len(todo)} {_named(todo[place])}")
+        tell(f"{number}/{len(todo)} {_named(todo[place])}")
         _take(ended, order, outcome, begun, complaint=f"    {ended.sentence}")
 
 
 def _run_all(todo: Sequence[Plan], order: Order, outcome: Outcome) -> None:
     for place, plan in enumerate(todo, 1):
-        _tell(f"{place}/{len(todo)} {_named(plan)}")
+        tell(f"{place}/{len(todo)} {_named(plan)}")
         begun = now()
         ended = _attempt(plan, order, shown())
         _take(ended, order, outcome, begun, complaint=f"{plan.task_name}, {plan.row}: {ended.sentence}")
@@ -225,7 +223,7 @@ def _plans_of(order: Order, task: str) -> list[Plan]:
 
 def _take(ended: Ended, order: Order, outcome: Outcome, begun: str, *, complaint: str) -> None:
     if ended.record is None:
-        _complain(complaint)
+        warn(complaint)
         outcome.worsen(WRONG_REQUEST if ended.wrong_request else FAILED)
     else:
         outcome.records.append(ended.record)
@@ -237,28 +235,19 @@ def _report(record: RunRecord, begun: str, *, asked: bool) -> int:
     if record.status == "done":
         seconds = sum(record.cost.wall_seconds.values())
         before = " before" if record.finished and record.finished < begun else ""
-        _tell(f"    done{before} in {clock(seconds)} (run {record.run_id[:8]})")
+        tell(f"    done{before} in {clock(seconds)} (run {record.run_id[:8]})")
         return OK
-    _complain(f"    {record.status}: {record.reason}")
+    warn(f"    {record.status}: {record.reason}")
     return FAILED if record.status == "failed" or (asked and record.method.name != BASELINE) else OK
 
 
 def _print_boards(store: Store, records: Sequence[RunRecord]) -> None:
     runs, faults = measured(store)
     keys = {board_key(record) for record in records}
-    console: Console = out()
     for board in boards(run for run in runs if board_key(run.record) in keys):
-        console.print("", renderable(board, brief=True))
+        out().print("", renderable(board, brief=True))
     for fault in faults:
-        _complain(fault)
+        warn(fault)
     if keys:
         more = "'regbench leaderboard' adds statistics, and how each row was made."
-        console.print(f"\nThe records are in {store.root}. {more}", style="dim", markup=False, soft_wrap=True)
-
-
-def _tell(line: str) -> None:
-    out().print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
-
-
-def _complain(sentence: str) -> None:
-    err().print(sentence, style="yellow", highlight=False, markup=False, soft_wrap=True)
+        tell(f"\nThe records are in {store.root}. {more}")

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from regbench.api import Preset, Protocol, Task, Trainable
+from regbench.api.grid import times
 from regbench.cli.console import out
 from regbench.engine.plan import recipe_of
 from regbench.registry import NOUNS, Kind, Registry, fields
@@ -145,7 +146,7 @@ def _print_protocols(protocols: list[dict[str, Any]]) -> None:
 
 def _print_protocol(protocol: dict[str, Any]) -> None:
     console = out()
-    grid, quick = ("×".join(str(n) for n in protocol[key]) for key in ("grid", "quick_grid"))
+    grid, quick = (times(protocol[key]) for key in ("grid", "quick_grid"))
     console.print(Text(f"\nProtocol {protocol['name']}", "bold") + Text(f", revision {protocol['revision']}", "dim"))
     _print_indented(Text(protocol["title"]))
     line = (

@@ -20,6 +20,7 @@ import torch
 from scipy.ndimage import zoom
 
 from regbench.api import Field, Grid, PairId
+from regbench.api.grid import times
 from regbench.data.cohorts.cohort import Cohort
 from regbench.data.files.fields import write_field
 from regbench.data.files.nifti import read_stored
@@ -171,8 +172,8 @@ def _on_grid(path: Path, fixed: _FileGrid, moving: _FileGrid, grid: Grid) -> Fie
     if shape == grid.shape:
         return _field(array, grid)
     known = {fixed.grid.shape: "the fixed scan's file", grid.shape: "the grid that is scored on"}
-    expected = " or ".join(f"{_times(one)} ({said})" for one, said in known.items())
-    raise DataError([f"{path} is a field on {_times(shape)} voxels; expected {expected}."])
+    expected = " or ".join(f"{times(one)} ({said})" for one, said in known.items())
+    raise DataError([f"{path} is a field on {times(shape)} voxels; expected {expected}."])
 
 
 def _from_file_grid(array: Array, fixed: _FileGrid, moving: _FileGrid, grid: Grid) -> Field:
@@ -189,8 +190,8 @@ def _check_alike(fixed: _FileGrid, moving: _FileGrid) -> None:
     if one.shape != other.shape or not np.allclose(one.spacing_mm, other.spacing_mm, rtol=1e-3):
         raise DataError(
             [
-                f"{fixed.path.name} has {_times(one.shape)} voxels of {_times(one.spacing_mm)} mm, {moving.path.name} "
-                f"{_times(other.shape)} of {_times(other.spacing_mm)} mm; a field in voxels of the files needs scans "
+                f"{fixed.path.name} has {times(one.shape)} voxels of {times(one.spacing_mm)} mm, {moving.path.name} "
+                f"{times(other.shape)} of {times(other.spacing_mm)} mm; a field in voxels of the files needs scans "
                 "of one shape and spacing."
             ]
         )
@@ -219,7 +220,7 @@ def _components_last(array: Array, path: Path, shape: tuple[int, ...]) -> Array:
         kind = "(3, i, j, k)" if path.suffix == ".npz" else "(i, j, k, 3)"
         itk = ", as ITK writes it, in millimetres" if shape[3:] == (1, 3) else ""
         raise DataError(
-            [f"{path} holds {array.dtype} of shape {_times(shape)}{itk}; expected numbers of shape {kind}, in voxels."]
+            [f"{path} holds {array.dtype} of shape {times(shape)}{itk}; expected numbers of shape {kind}, in voxels."]
         )
     return array.astype(np.float32)
 
@@ -232,7 +233,3 @@ def _doubled(array: Array) -> Array:
 
 def _field(array: Array, grid: Grid) -> Field:
     return Field(torch.from_numpy(np.ascontiguousarray(np.moveaxis(array, -1, 0))), grid)
-
-
-def _times(numbers: tuple[float, ...] | tuple[int, ...]) -> str:
-    return "×".join(f"{number:g}" for number in numbers)

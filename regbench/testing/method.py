@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from regbench.api import Field, Method, Pair, Shape, Trainable, Volume
+from regbench.api.grid import times
 from regbench.losses import mse
 from regbench.spatial import warp
 from regbench.testing import scenes
@@ -65,7 +66,7 @@ def _further_checks(one: Method, subject: Subject | None, register: Register) ->
     if one.masks != "always":
         checks.append(("it registered a pair with masks", partial(_masks_at_test, one, register)))
     for shape in _ODD_SHAPES:
-        said = f"it registered a pair of {_times(shape)} voxels"
+        said = f"it registered a pair of {times(shape)} voxels"
         checks.append((said, partial(_any_size, one, register, shape)))
     return checks + (trainable_checks(subject) if subject else [("it registered a shifted ball", partial(_sign, one))])
 
@@ -87,7 +88,7 @@ def _one_pair(method: Method, register: Register) -> Iterator[str]:
     said = method.skip(pair)
     if said is not None:
         register(pair)  # a wrong request, where a program is missing here, is no fault of the method
-        yield f"It skips an ordinary pair of {_times(scenes.SHAPE)} voxels: {said}"
+        yield f"It skips an ordinary pair of {times(scenes.SHAPE)} voxels: {said}"
         return
     field = register(pair)
     faults = list(field_faults(field, pair))
@@ -180,7 +181,3 @@ def _mean_on_ball(field: Field, pair: Pair) -> Float[Tensor, " 3"]:
 
 def _volumes(pair: Pair) -> list[Volume]:
     return [volume for volume in (pair.fixed, pair.moving, pair.fixed_mask, pair.moving_mask) if volume is not None]
-
-
-def _times(shape: Shape) -> str:
-    return "×".join(str(n) for n in shape)

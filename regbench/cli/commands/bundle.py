@@ -19,7 +19,7 @@ def bundle(
     runs: RunsOption = DEFAULT_RUNS,
 ) -> None:
     """Pack records, cases and histories of finished runs into one file; no scans."""
-    from regbench.cli.console import err
+    from regbench.cli.console import warn
     from regbench.errors import StorageError
     from regbench.results import Store
     from regbench.results.bundle import write_bundle
@@ -27,7 +27,7 @@ def bundle(
     store = Store(runs)
     listing = store.list()
     for fault in listing.faults if "all" in run else ():
-        err().print(fault, style="yellow", markup=False, soft_wrap=True)
+        warn(fault)
     everything = [(folder, record) for folder, record in listing if record.status == "done"]
     chosen = [one for name in run for one in (everything if name == "all" else [store.find(name)])]
     if not chosen:

@@ -42,6 +42,7 @@ def prepare_data(
     plugin: PluginOption = None,
 ) -> None:
     """Check and preprocess scans ahead of a run, into the cache."""
+    from regbench.api.grid import times
     from regbench.cli.lookup import find_protocol, find_task
     from regbench.cli.settings import read_shape
     from regbench.data import fitting_protocol, found_scans, prepare
@@ -51,8 +52,7 @@ def prepare_data(
     chosen = find_protocol(task, found, protocol) if protocol or not scans else fitting_protocol(found, scans)
     on_grid = chosen.at(read_shape(grid)) if grid else chosen
     place = prepare(found, data, on_grid)
-    shape = "×".join(str(n) for n in on_grid.grid.shape)
-    typer.echo(f"The scans of protocol {on_grid.name} are prepared on {shape} voxels, in {place}.")
+    typer.echo(f"The scans of protocol {on_grid.name} are prepared on {times(on_grid.grid.shape)} voxels, in {place}.")
 
 
 @data.command("phantom")
@@ -71,11 +71,10 @@ def write_phantom(
     from regbench.cli.lookup import find_protocol, find_task
     from regbench.cli.settings import read_shape
     from regbench.data import replacing_folder
-    from regbench.errors import StorageError
+    from regbench.data.files.folders import refuse_full
 
     found = find_task(task, plugin)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise StorageError(f"{out} exists and is not empty; name a new folder.")
+    refuse_full(out)
     protocol = find_protocol(task, found, "phantom")
     shape = read_shape(grid) if grid else protocol.quick_shape
     count = cases or len(protocol.patients)

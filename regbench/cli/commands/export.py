@@ -25,7 +25,7 @@ def export(
 
     Fields that were not kept are registered again with the run's weights.
     """
-    from regbench.cli.console import err
+    from regbench.cli.console import warn
     from regbench.cli.progress import shown
     from regbench.engine import asked_device, reopen
     from regbench.engine.proof.exporting import export as write
@@ -36,5 +36,5 @@ def export(
     progress = shown()
     opened = reopen(folder, record, Registry(plugin or []), data=data, device=asked_device(device), progress=progress)
     for sentence in write(opened, to.value, out, progress):
-        err().print(sentence, style="yellow", markup=False, soft_wrap=True)
+        warn(sentence)
     typer.echo(f"{len(opened.pairs)} fields of {record.row} are in {out}.")

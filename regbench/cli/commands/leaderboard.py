@@ -70,12 +70,12 @@ def leaderboard(
 
 def _released(task: "Sequence[str] | None") -> "list[Board]":
     """The boards that came with regbench, for where nothing was run yet."""
-    from regbench.cli.console import err
+    from regbench.cli.console import remark
     from regbench_leaderboards import measured_runs
 
     made = read_boards(measured_runs(), task)
     if made:
-        err().print(f"There are no runs in '{DEFAULT_RUNS}' yet; these came with regbench.", style="dim", markup=False)
+        remark(f"There are no runs in '{DEFAULT_RUNS}' yet; these came with regbench.")
     return made
 
 
@@ -89,14 +89,14 @@ def read_boards(runs: Path, task: "Sequence[str] | None") -> "list[Board]":
     Raises:
         UnknownNameError: for a task without a run, where there are others.
     """
-    from regbench.cli.console import err
+    from regbench.cli.console import warn
     from regbench.errors import UnknownNameError
     from regbench.leaderboard import boards, measured
     from regbench.results import Store
 
     found, faults = measured(Store(runs))
     for fault in faults:
-        err().print(fault, style="yellow", markup=False, soft_wrap=True)
+        warn(fault)
     tasks = {run.record.task for run in found}
     for name in task or []:
         if tasks and name not in tasks:
@@ -130,7 +130,7 @@ def _page(
     published: bool,
     is_ablation: bool,
 ) -> None:
-    from regbench.cli.console import err
+    from regbench.cli.console import err, remark
     from regbench.errors import BadValueError
     from regbench.registry import Registry
     from regbench.report import report, write_page
@@ -140,8 +140,7 @@ def _page(
         raise BadValueError(
             "The page shows the ablations of every method by itself; use --ablation with table, md or latex."
         )
-    text = report(made, Store(runs), Registry(plugins), ranking=ranking.value, published=published,
-                  told=lambda line: err().print(line, style="dim", markup=False))  # fmt: skip
+    text = report(made, Store(runs), Registry(plugins), ranking=ranking.value, published=published, told=remark)
     if out is None:
         typer.echo(text)
     else:

@@ -34,7 +34,7 @@ def report(
 
     Also the worst cases, how each row was made, and one pair as every row registers it.
     """
-    from regbench.cli.console import err
+    from regbench.cli.console import err, remark
     from regbench.cli.settings import read_folders
     from regbench.engine import asked_device
     from regbench.errors import BadValueError
@@ -61,7 +61,7 @@ def report(
         pictures=pictures,
         ranking=ranking.value,
         published=published,
-        told=lambda line: err().print(line, style="dim", markup=False),
+        told=remark,
     )
     written = write_page(text, out)
     err().print(f"Written to {written}.", markup=False, soft_wrap=True)

@@ -1,12 +1,12 @@
 """Where an image lies, and in words how two placements differ."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from regbench.api import Grid
+from regbench.api.grid import times
 from regbench.data.files.nifti import Stored
 from regbench.data.files.orientation import codes
 
@@ -43,12 +43,12 @@ class Placement:
         """
         a, b = self.grid, other.grid
         if a.shape != b.shape:
-            return f"its shape is {_times(a.shape)}, not {_times(b.shape)}"
+            return f"its shape is {times(a.shape)}, not {times(b.shape)}"
         if self.matches(other):
             return None
         said = []
         if not np.allclose(a.spacing_mm, b.spacing_mm, rtol=1e-3):
-            said.append(f"its spacing is {_times(a.spacing_mm)} mm, not {_times(b.spacing_mm)} mm")
+            said.append(f"its spacing is {times(a.spacing_mm)} mm, not {times(b.spacing_mm)} mm")
         if self.orientation != other.orientation and not anywhere:
             said.append(f"its orientation is {self.orientation}, not {other.orientation}")
         elif not np.allclose(_directions(a), _directions(b), atol=1e-3):
@@ -61,7 +61,3 @@ class Placement:
 def _directions(grid: Grid) -> npt.NDArray[np.float64]:
     directions: npt.NDArray[np.float64] = grid.affine[:3, :3] / np.array(grid.spacing_mm)
     return directions
-
-
-def _times(numbers: Collection[float] | Collection[int]) -> str:
-    return "×".join(f"{number:g}" for number in numbers)

@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Literal
 
+from regbench.api.grid import times
 from regbench.data import replacing_folder, write_itk_field
+from regbench.data.files.folders import refuse_full
 from regbench.data.learn2reg import submission_name, write_submission_field
 from regbench.engine.progress import Progress, Silent, Tick, during
 from regbench.engine.proof.reopening import Reopened
-from regbench.errors import StorageError
 
 Layout = Literal["l2r", "itk"]
 
@@ -29,8 +30,7 @@ def export(run: Reopened, layout: Layout, folder: Path, progress: Progress | Non
         StorageError: if the folder holds something or cannot be written.
         DataError: if a pair's scans are on grids that the layout has no words for.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise StorageError(f"{folder} exists and is not empty; name a new folder.")
+    refuse_full(folder)
     told, resampled = progress or Silent(), 0
     with during("evaluate", told, float(len(run.pairs)), "pair"), replacing_folder(folder) as temporary:
         for number, pair in enumerate(run.pairs, 1):
@@ -47,10 +47,9 @@ def export(run: Reopened, layout: Layout, folder: Path, progress: Progress | Non
 def _notes(run: Reopened, resampled: int) -> list[str]:
     notes = []
     if resampled:
-        shape = "×".join(str(n) for n in run.record.protocol.grid.shape)
         notes.append(
-            f"The run's grid of {shape} voxels is not that of the scans' files: {resampled} fields were resampled, and "
-            "will score a little differently there."
+            f"The run's grid of {times(run.record.protocol.grid.shape)} voxels is not that of the scans' files: "
+            f"{resampled} fields were resampled, and will score a little differently there."
         )
     skipped = len(run.record.pairs_skipped)
     if skipped:

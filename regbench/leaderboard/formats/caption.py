@@ -1,5 +1,6 @@
 """What stands above a board, and what below it."""
 
+from regbench.api.grid import times
 from regbench.leaderboard.board import Board
 from regbench.leaderboard.views.sheet import counted
 
@@ -19,10 +20,9 @@ def headline(board: Board) -> str:
 def particulars(board: Board) -> str:
     """What has to be equal for another number to stand in this board."""
     protocol = board.protocol
-    shape = "×".join(str(n) for n in protocol.grid.shape)
     parts = [
         f"protocol {protocol.name} r{protocol.revision}",
-        f"{shape} voxels",
+        f"{times(protocol.grid.shape)} voxels",
         f"{counted(len(protocol.test_pairs), 'pair')} of {counted(len(board.patients), 'patient')}",
         counted(len(protocol.labels), "structure"),
         f"data {board.data.fingerprint[:8]}",
