@@ -1,4 +1,4 @@
-"""What is shipped: the wheel's files, the entry points, the README's commands."""
+"""What is shipped: the wheel's files, the entry points."""
 
 import subprocess
 import sys
@@ -49,11 +49,3 @@ def test_entry_points_are_those_of_the_project_file() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     for kind, group in GROUPS.items():
         assert set(project["entry-points"][group]) <= set(Registry().names(kind))
-
-
-def test_ci_calls_the_test_command_of_the_readme() -> None:
-    text = (ROOT / "README.md").read_text()
-    assert text.count("<!-- tests -->") == 1
-    command = text.split("<!-- tests -->")[1].split("```")[1]
-    assert "pytest" in command
-    assert "constraints.txt" in command
