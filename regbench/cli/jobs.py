@@ -23,7 +23,8 @@ def side_by_side(work: Callable[[int], Result], count: int, jobs: int, *, lost: 
     """Do all jobs, so many at a time; each is given back as soon as it has ended.
 
     A process has its share of the cores, and stands apart from the terminal: Ctrl-C reaches it by way of this one,
-    once, so that it writes its checkpoint. Where this one is killed, the others write theirs and end as well.
+    once, so that it writes its checkpoint; a second one stops it at once. Where this one is killed, the others write
+    theirs and end as well.
 
     Args:
         work: what is done, given a job's place; it and its results can be pickled.
@@ -54,9 +55,15 @@ def side_by_side(work: Callable[[int], Result], count: int, jobs: int, *, lost: 
             child.terminate()
         raise
     finally:
-        for one in [*idle, *(one for _, one in busy.values())]:
-            one.shutdown()
-        signal.signal(signal.SIGTERM, before)
+        try:
+            for one in [*idle, *(one for _, one in busy.values())]:
+                one.shutdown()
+        except BaseException:
+            for child in active_children():
+                child.kill()
+            raise
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _submit(pool: ProcessPoolExecutor, work: Callable[[int], Result], place: int) -> Future[Result]:

@@ -168,6 +168,9 @@ class Sitting:
         self._save(masks=masks.model_copy(update={"alone": alone}))
 
     def _finish(self, evaluation: Evaluation) -> None:
+        if self.record.training is not None and not self.folder.weights.is_file():
+            raise StorageError(f"{self.folder.weights} is gone: its folder was moved or removed while it was at work; "
+                               "run it again.")  # fmt: skip
         write_cases(self.folder.cases, evaluation.rows)
         self.folder.failure.unlink(missing_ok=True)
         self._cost(seconds_per_pair=evaluation.seconds_per_pair)

@@ -35,6 +35,14 @@ def hold(place: int) -> None:
             time.sleep(0.05)
     Path(f"{place}.saved").touch()
     raise KeyboardInterrupt
+
+def stay(place: int) -> None:
+    with interruption() as stop:
+        Path(f"{place}.pid").write_text(f"{os.getpid()}")
+        while not stop.wanted:
+            time.sleep(0.05)
+        Path(f"{place}.asked").touch()
+        time.sleep(600)
 """
 
 
@@ -162,3 +170,34 @@ def test_ctrl_c_while_the_processes_begin_is_not_told_by_each_of_them(works: str
     os.killpg(parent.pid, signal.SIGINT)
     output, _ = parent.communicate(timeout=PATIENCE_SECONDS)
     assert output == "interrupted\n"
+
+
+def test_a_second_ctrl_c_does_not_wait_for_what_they_are_at(works: str, tmp_path: Path) -> None:
+    script = (
+        "import works_of_jobs\n"
+        "from regbench.cli.jobs import side_by_side\n"
+        "if __name__ == '__main__':\n"
+        "    try:\n"
+        "        list(side_by_side(works_of_jobs.stay, 2, 2, lost=None))\n"
+        "    except KeyboardInterrupt:\n"
+        "        print('interrupted')\n"
+    )
+    (tmp_path / "parent.py").write_text(script)
+    parent = subprocess.Popen(
+        [sys.executable, "parent.py"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        wait_until(lambda: len(list(tmp_path.glob("*.pid"))) == 2, parent)
+        os.kill(parent.pid, signal.SIGINT)
+        wait_until(lambda: len(list(tmp_path.glob("*.asked"))) == 2, parent)
+        os.kill(parent.pid, signal.SIGINT)
+        output, _ = parent.communicate(timeout=60)
+    finally:
+        parent.kill()
+    assert output == "interrupted\n"
+    assert not any(lives(int(file.read_text())) for file in tmp_path.glob("*.pid"))

@@ -241,7 +241,7 @@ def test_no_steps_at_all_keep_the_first_weights(folder: RunFolder) -> None:
     assert equal(safetensors.torch.load_file(folder.weights), network().state_dict())
 
 
-@pytest.mark.parametrize(("number", "steps_done"), [(signal.SIGINT, 4), (signal.SIGTERM, 4)])
+@pytest.mark.parametrize(("number", "steps_done"), [(signal.SIGINT, 4), (signal.SIGTERM, 4), (signal.SIGHUP, 4)])
 def test_a_signal_is_taken_at_the_end_of_its_step(
     tmp_path: Path, folder: RunFolder, number: signal.Signals, steps_done: int
 ) -> None:

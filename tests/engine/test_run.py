@@ -14,6 +14,7 @@ from regbench.api import Recipe
 from regbench.data import read_field
 from regbench.engine import Plan, Silent, load_weights, run
 from regbench.engine.apart import own_settings
+from regbench.engine.evaluation.evaluate import evaluate
 from regbench.engine.seeds import derive
 from regbench.errors import DataError, StorageError, WeightsError
 from regbench.results import RunFolder, RunRecord, Store, read_cases
@@ -113,6 +114,23 @@ def test_a_byte_that_changed_in_the_weights_of_a_finished_run_is_seen(make_plan:
         run(replace(plan, refine=1), store)
     assert folder.cases.read_bytes() == before
     assert {record.refine: record.status for _, record in store.list()} == {0: "done", 1: "failed"}
+
+
+def test_a_run_whose_folder_was_moved_away_while_it_was_evaluated_is_not_done(
+    make_plan: Make, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan()
+
+    def moved(*args: Any, **options: Any) -> Any:
+        store.root.rename(store.root.with_name("moved"))
+        return evaluate(*args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("regbench.engine.sitting.evaluate", moved)
+        with pytest.raises(StorageError, match=r"weights\.safetensors is gone.*moved or removed"):
+            run(plan, store)
+    assert [record.status for _, record in store.list()] == []
+    assert run(plan, store).status == "done"
 
 
 def test_weights_that_do_not_fit_are_named(toys: ModuleType, tmp_path: Path) -> None:

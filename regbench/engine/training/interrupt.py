@@ -7,7 +7,11 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-_USUAL: dict[signal.Signals, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+_USUAL: dict[signal.Signals, Any] = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,  # of a terminal that is closed
+}
 
 
 class Interruption:
@@ -38,7 +42,7 @@ class Interruption:
 
 @contextmanager
 def interruption() -> Iterator[Interruption]:
-    """While the block lasts, the first Ctrl-C (or SIGTERM) only says that it is wanted; a second one acts as usual."""
+    """While the block lasts, the first Ctrl-C (or SIGTERM, SIGHUP) only says so; a second one acts as usual."""
     watcher = Interruption()
     watcher.watch()
     try:
