@@ -11,7 +11,8 @@ import torch
 from regbench.api import Field, PairId, Protocol
 from regbench.data import Cohort
 from regbench.leaderboard import Board
-from regbench.report.pictures.panels import FOLDED, GROWTH, jacobian_panel, moved_panel
+from regbench.report.pictures.cuts import FOLDED, GROWTH
+from regbench.report.pictures.panels import jacobian_panel, moved_panel
 from regbench.report.pictures.scene import Scene, scene
 from regbench.report.pictures.side_by_side import Gallery, Sources, gallery
 from regbench.report.pictures.slices import Plane, median_pair, planes

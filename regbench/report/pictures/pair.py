@@ -3,13 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import cycle
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection
-from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from torch import Tensor
@@ -17,7 +16,7 @@ from torch import Tensor
 from regbench.api import Percentiles, Volume, Window
 from regbench.registration import OwnScans, Registration
 from regbench.registration.placing import numbers_in
-from regbench.report.pictures.panels import FOLDED, GROWTH, LOG2_RANGE
+from regbench.report.pictures.cuts import TICK_WORDS, TICKS, draw_contours, draw_grid, draw_jacobian, draw_voxels
 from regbench.report.pictures.slices import Plane
 
 _PANEL_IN, _DPI = 2.1, 150
@@ -145,6 +144,7 @@ def _prepare(axes: Axes, plane: Plane, covered: Bool[Tensor, "i j k"]) -> None:
     axes.set_xlim(right, left)
     axes.set_ylim(low, high)
     axes.set_aspect("equal")
+    axes.set_facecolor("black" if axes.images else "white")
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
@@ -152,49 +152,27 @@ def _prepare(axes: Axes, plane: Plane, covered: Bool[Tensor, "i j k"]) -> None:
         spine.set_linewidth(0.5)
 
 
-def _show(
-    axes: Axes,
-    plane: Plane,
-    cut: Shaped[np.ndarray, "up right"],
-    colours: Colormap | str,
-    low: float = 0.0,
-    high: float = 1.0,
-) -> None:
-    (right, up), (rows, columns) = plane.spacing_mm, cut.shape
-    extent = (-right / 2, (columns - 0.5) * right, -up / 2, (rows - 0.5) * up)
-    axes.set_facecolor("black")
-    axes.imshow(cut, cmap=colours, vmin=low, vmax=high, origin="lower", interpolation="none", extent=extent)
-
-
-def _contours(axes: Axes, plane: Plane, labels: Volume | None, numbers: Sequence[int], dashes: str) -> None:
-    if labels is None:
-        return
-    cut = plane.cut(labels.data.numpy())
-    if min(cut.shape) < 2:
-        return
-    x, y = (np.arange(n) * s for n, s in zip(cut.shape[::-1], plane.spacing_mm, strict=True))
-    for place, number in enumerate(numbers):
-        inside = (cut == number).astype(np.float32)
-        if inside.any():
-            colour = _COLOURS[place % len(_COLOURS)]
-            axes.contour(x, y, inside, levels=[0.5], colors=[colour], linewidths=0.9, linestyles=dashes)
+def _contours(axes: Axes, plane: Plane, shown: _Shown, labels: Volume | None, *, dashed: bool = False) -> None:
+    if labels is not None:
+        colours = dict(zip(shown.labels, cycle(_COLOURS), strict=False))
+        draw_contours(axes, plane, labels.data.numpy(), colours, width=0.9, dashed=dashed)
 
 
 def _fixed(axes: Axes, plane: Plane, shown: _Shown) -> None:
-    _show(axes, plane, _unit(plane.cut(shown.scans.fixed.data.numpy()), shown.fixed), "gray")
-    _contours(axes, plane, shown.scans.fixed_labels, shown.labels, "solid")
+    draw_voxels(axes, plane, _unit(plane.cut(shown.scans.fixed.data.numpy()), shown.fixed))
+    _contours(axes, plane, shown, shown.scans.fixed_labels)
 
 
 def _before(axes: Axes, plane: Plane, shown: _Shown) -> None:
-    _show(axes, plane, _unit(plane.cut(shown.found.before.data.numpy()), shown.moving), "gray")
-    _contours(axes, plane, shown.scans.fixed_labels, shown.labels, "solid")
-    _contours(axes, plane, shown.found.before_labels, shown.labels, "dashed")
+    draw_voxels(axes, plane, _unit(plane.cut(shown.found.before.data.numpy()), shown.moving))
+    _contours(axes, plane, shown, shown.scans.fixed_labels)
+    _contours(axes, plane, shown, shown.found.before_labels, dashed=True)
 
 
 def _moved(axes: Axes, plane: Plane, shown: _Shown) -> None:
-    _show(axes, plane, _unit(plane.cut(shown.found.moved.data.numpy()), shown.moving), "gray")
-    _contours(axes, plane, shown.scans.fixed_labels, shown.labels, "solid")
-    _contours(axes, plane, shown.found.moved_labels, shown.labels, "dashed")
+    draw_voxels(axes, plane, _unit(plane.cut(shown.found.moved.data.numpy()), shown.moving))
+    _contours(axes, plane, shown, shown.scans.fixed_labels)
+    _contours(axes, plane, shown, shown.found.moved_labels, dashed=True)
 
 
 def _checkerboard(axes: Axes, plane: Plane, shown: _Shown) -> None:
@@ -204,29 +182,19 @@ def _checkerboard(axes: Axes, plane: Plane, shown: _Shown) -> None:
     side = max(extent) / _FIELDS
     rows, columns = (np.arange(n) * s // side for n, s in zip(fixed.shape, plane.spacing_mm[::-1], strict=True))
     board = (rows[:, None] + columns[None, :]) % 2 == 0
-    _show(axes, plane, np.where(board, fixed, moved), "gray")
+    draw_voxels(axes, plane, np.where(board, fixed, moved))
 
 
 def _grid(axes: Axes, plane: Plane, shown: _Shown) -> None:
     """A regular grid carried along by the field; what leaves the plane is not seen."""
-    u = [plane.cut(shown.found.field.displacement[a].numpy()) - shown.shift_voxels[a] for a in plane.axes]
-    rows, columns = u[0].shape
-    x = (np.arange(columns)[None, :] + u[0]) * plane.spacing_mm[0]
-    y = (np.arange(rows)[:, None] + u[1]) * plane.spacing_mm[1]
+    u = plane.cut_field(shown.found.field.displacement.numpy()) - shown.shift_voxels[list(plane.axes), None, None]
     step_mm = max(high - low for low, high in _view(plane, shown.found.presented.covered)) / _GRID_LINES
     along, across = (max(1, round(step_mm / spacing)) for spacing in plane.spacing_mm)
-    lines = [np.stack([x[n], y[n]], 1) for n in range(0, rows, across)]
-    lines += [np.stack([x[:, n], y[:, n]], 1) for n in range(0, columns, along)]
-    axes.add_collection(LineCollection(lines, colors="#0072B2", linewidths=0.5))
+    draw_grid(axes, plane, u, (along, across), 0.5)
 
 
 def _jacobian(axes: Axes, plane: Plane, shown: _Shown) -> None:
-    determinant = plane.cut(shown.found.determinant.data.numpy())
-    size = np.log2(np.where(determinant > 0, determinant, 1))
-    _show(axes, plane, size, GROWTH, -LOG2_RANGE, LOG2_RANGE)
-    folded = np.ma.masked_equal((determinant <= 0).astype(np.float32), 0)
-    if folded.count():
-        _show(axes, plane, folded, ListedColormap([FOLDED]))
+    draw_jacobian(axes, plane, plane.cut(shown.found.determinant.data.numpy()))
 
 
 _COLUMNS: Sequence[tuple[str, Callable[[Axes, Plane, _Shown], None]]] = (
@@ -248,8 +216,7 @@ def _sides(axes: Axes, plane: Plane) -> None:
 
 def _key(made: Figure, beside: Shaped[np.ndarray, " rows"]) -> None:
     images = [axes.images[0] for axes in beside]
-    ticks = [-LOG2_RANGE, -1, 0, 1, LOG2_RANGE]
     bar = made.colorbar(images[0], ax=list(beside), location="right", shrink=0.8, aspect=30)
-    bar.set_ticks(ticks, labels=[f"{2**tick:.2g}" for tick in ticks])
+    bar.set_ticks(TICKS, labels=TICK_WORDS)
     bar.ax.tick_params(labelsize=7)
     bar.set_label("moving volume / fixed volume", fontsize=7)
