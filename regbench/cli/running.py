@@ -121,7 +121,7 @@ def carry_out(order: Order) -> int:
     except KeyboardInterrupt:
         err().print("Interrupted. The same command goes on from the last checkpoint.")
         return INTERRUPTED
-    _print_boards(Store(order.runs), outcome.records)
+    _print_boards(Store(order.runs), outcome)
     return outcome.status
 
 
@@ -241,9 +241,12 @@ def _report(record: RunRecord, begun: str, *, asked: bool) -> int:
     return FAILED if record.status == "failed" or (asked and record.method.name != BASELINE) else OK
 
 
-def _print_boards(store: Store, records: Sequence[RunRecord]) -> None:
+def _print_boards(store: Store, outcome: Outcome) -> None:
     runs, faults = measured(store)
-    keys = {board_key(record) for record in records}
+    readable = {run.record.run_id for run in runs}
+    if any(record.run_id not in readable for record in outcome.records):
+        outcome.worsen(FAILED)  # a row that was asked for is not on the board
+    keys = {board_key(record) for record in outcome.records}
     for board in boards(run for run in runs if board_key(run.record) in keys):
         out().print("", renderable(board, brief=True))
     for fault in faults:

@@ -37,6 +37,16 @@ def test_what_is_done_is_not_run_again_unless_forced(run) -> None:
     assert records()["centroid/0"].finished != first
 
 
+def test_a_finished_run_whose_rows_were_changed_is_not_well(run) -> None:
+    run("--method", "centroid")
+    (cases,) = Path("runs").glob("*/centroid/*/cases.csv")
+    cases.write_text(cases.read_text().replace("0", "1"))
+    result = run("--method", "centroid")
+    assert result.exit_code == 1
+    assert "cases.csv was changed after its run wrote it" in result.stderr
+    assert run("--method", "identity").exit_code == 0
+
+
 def test_a_failing_method_stops_no_other(run) -> None:
     result = run("--method", "failing", "--method", "centroid")
     assert result.exit_code == 1
