@@ -222,7 +222,8 @@ def _components_last(array: Array, path: Path, shape: tuple[int, ...]) -> Array:
         raise DataError(
             [f"{path} holds {array.dtype} of shape {times(shape)}{itk}; expected numbers of shape {kind}, in voxels."]
         )
-    return array.astype(np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which the check tells
+        return array.astype(np.float32)
 
 
 def _doubled(array: Array) -> Array:

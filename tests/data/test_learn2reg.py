@@ -135,6 +135,7 @@ def on_shape(cohort: Cohort, shape: tuple[int, int, int]) -> dict[str, object]:
         pytest.param(lambda p, a: save(p, a[1:]), "expected", id="shape"),
         pytest.param(lambda p, a: save(p, a[..., :2]), r"expected numbers of shape \(i, j, k, 3\)", id="two"),
         pytest.param(lambda p, a: save(p, np.where(a > 0, np.nan, a)), "is not finite in", id="nan"),
+        pytest.param(lambda p, a: save(p, a * np.float64(1e300)), "is not finite in", id="beyond float32"),
         pytest.param(lambda p, a: p.write_bytes(p.read_bytes()[:500]), "disp_0001_0004", id="cut short"),
         pytest.param(lambda p, a: (p.unlink(), p.with_name("disp_0001_0004.npz").write_bytes(b"zip?")),
                      "no readable .npz", id="no zip"),
