@@ -34,10 +34,11 @@ class History:
         try:
             with self._path.open(newline="", encoding="utf-8") as file:
                 header, *lines = csv.reader(file)
-        except (OSError, ValueError, csv.Error):
+            kept = [",".join(line) for line in lines if int(line[0]) <= step]
+        except (OSError, ValueError, IndexError, csv.Error):
             return
         if tuple(header) == self._columns:
-            self._lines += [",".join(line) for line in lines if line[0].isdigit() and int(line[0]) <= step]
+            self._lines += kept
 
     def add(self, values: Mapping[str, float | int]) -> None:
         """Add a line; a column without a value stays empty, a value without a column is left out."""

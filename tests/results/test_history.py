@@ -38,7 +38,8 @@ def test_resuming_drops_what_came_after_the_checkpoint(tmp_path: Path) -> None:
 
 def test_resuming_with_other_terms_or_a_damaged_file_starts_anew(tmp_path: Path) -> None:
     path = tmp_path / "history.csv"
-    for content in (b"step,seconds,learning_rate,total,b,validation\n1,,,,3,\n", b"\xff\xfe", b""):
+    ours = b"step,seconds,learning_rate,total,a,validation\n"
+    for content in (ours.replace(b",a,", b",b,") + b"1,,,,3,\n", ours + b"\n1,,,,3,\n", b"\xff\xfe", b""):
         path.write_bytes(content)
         history = History(path, ("a",))
         history.resume(9)
