@@ -130,7 +130,7 @@ class Sitting:
             return method.register
         if self.trained_before is not None:
             return self._taken_over(self.trained_before, cohort)
-        network = new_network(method, cohort, self.plan.seed)
+        network = new_network(method, cohort.setting, cohort.device, self.plan.seed)
         self._cost(parameters=sum(parameter.numel() for parameter in network.parameters()))
         state = train(self.plan, method, network, cohort, self.folder, self.progress)
         self._note_training(state)

@@ -8,11 +8,10 @@ from regbench.data import cache_folder
 from regbench.engine.masks import mask_request, masks_key
 from regbench.engine.plan import Chosen
 from regbench.engine.progress import Progress, during
-from regbench.engine.proof.reopening import Reopened
-from regbench.engine.records.outside import placed
+from regbench.engine.proof.reopening import Reopened, chosen_by
 from regbench.errors import BadValueError, DataError
 from regbench.registration.pair import Presented
-from regbench.registry import Registry, configure
+from regbench.registry import Registry
 
 _FIXED, _MOVING = "own/fixed", "own/moving"
 
@@ -47,12 +46,10 @@ def with_source_masks(
         raise BadValueError(
             f"The run {reopened.record.run_id} {why}; give label maps with --fixed-mask and --moving-mask."
         )
-    plugin = registry.plugin("masks", said.name)
-    kind = plugin.load()
-    source: MaskSource = configure(kind, placed("masks", kind, said.configuration, reopened.folder))
-    cohort, modality = reopened.cohort, reopened.task.modality
-    workspace = (cache or cache_folder()) / "masks" / masks_key(cohort, Chosen(plugin, source)) / "workspace"
-    request = mask_request(cohort, source, modality, workspace, progress)
+    chosen: Chosen[MaskSource] = chosen_by(registry, "masks", said, reopened.folder, reopened.record)
+    cohort, source = reopened.cohort, chosen.instance
+    workspace = (cache or cache_folder()) / "masks" / masks_key(cohort, chosen) / "workspace"
+    request = mask_request(cohort, source, reopened.task.modality, workspace, progress)
     own = {_FIXED: presented.pair.fixed, _MOVING: presented.pair.moving}
     request = replace(
         request,

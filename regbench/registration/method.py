@@ -10,11 +10,10 @@ import torch
 from regbench.api import Method, Pair, Protocol, Shape, Trainable
 from regbench.engine.evaluation.evaluate import Register
 from regbench.engine.evaluation.refinement import refining
+from regbench.engine.plan import Chosen
 from regbench.engine.proof.given import FIELDS
-from regbench.engine.records.outside import placed
-from regbench.engine.seeds import derive, own_randomness
-from regbench.engine.training.checkpoint import load_weights
-from regbench.errors import BadValueError, PluginError
+from regbench.engine.proof.reopening import chosen_by, refuse_unfinished, trained_network
+from regbench.errors import BadValueError
 from regbench.registration.pair import OwnScans, Preparation
 from regbench.registration.placing import numbers_in
 from regbench.registry import Registry, configuration, configure
@@ -92,33 +91,18 @@ def registrar_of_run(folder: RunFolder, record: RunRecord, registry: Registry, d
         PluginError: where the method is not installed, or another distribution brings it.
         WeightsError: when it registers, where the weights are gone or do not fit the grid.
     """
-    if record.status != "done":
-        raise BadValueError(f"The run {record.run_id} is {record.status}, not done; run it to its end first.")
-    said = record.method
-    if said.distribution == FIELDS:
+    refuse_unfinished(record)
+    if record.method.distribution == FIELDS:
         raise BadValueError(f"The fields of run {record.run_id} were made elsewhere; it registers nothing.")
-    if said.name not in registry.names("method"):
-        raise PluginError(
-            f"The run {record.run_id} needs the method '{said.name}' of {said.distribution} {said.version}, which is "
-            "not installed; install it, or name its file with --plugin."
-        )
-    plugin = registry.plugin("method", said.name)
-    if plugin.distribution != said.distribution:
-        raise PluginError(
-            f"The run {record.run_id} needs the method '{said.name}' of {said.distribution}; the installed one is of "
-            f"{plugin.distribution}."
-        )
-    make: Callable[..., Method] = configure
-    kind = plugin.load()
-    method = make(kind, placed("method", kind, said.configuration, folder))
-    protocol = record.protocol
+    chosen: Chosen[Method] = chosen_by(registry, "method", record.method, folder, record)
+    method, plugin = chosen.instance, chosen.plugin
     register = method.register
     if isinstance(method, Trainable):
         register = partial(_with_weights, method, folder, record, device)
     return Registrar(
         name=record.row,
         method=method,
-        preparation=_preparation(protocol, masked=record.masks is not None),
+        preparation=_preparation(record.protocol, masked=record.masks is not None),
         register=register,
         run_id=record.run_id,
         refine=record.refine,
@@ -128,11 +112,7 @@ def registrar_of_run(folder: RunFolder, record: RunRecord, registry: Registry, d
 
 
 def _with_weights(method: Trainable, folder: RunFolder, record: RunRecord, device: torch.device, pair: Pair) -> Any:
-    with own_randomness(torch.device("cpu")):
-        torch.manual_seed(derive(record.seed, "network"))
-        network = method.network(pair.setting)
-    load_weights(folder.weights, network, record.files.get(folder.weights.name))
-    return method.predict(network.to(device), pair)
+    return method.predict(trained_network(method, pair.setting, device, folder, record), pair)
 
 
 def registrar_of_method(

@@ -30,7 +30,7 @@ def test_the_host_hardly_ever_waits_for_the_device(
     """At every step the host only queues work; it waits once in sixteen steps, and to validate and write."""
     cohort = toy_cohort.to(gpu)
     method = toys.ToyMethod()
-    network = new_network(method, cohort, 0)
+    network = new_network(method, cohort.setting, cohort.device, 0)
     recipe = method.training("quick")
     sampler = Sampler.of(recipe, cohort.protocol.train_pairs, 0)
     course = Course(

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+from torch import nn
 
-from regbench.api import Field, MaskSource, Method, Pair, PairId, Protocol, Task, Trainable
+from regbench.api import Field, MaskSource, Method, Pair, PairId, Protocol, Setting, Task, Trainable
 from regbench.data import Cohort, fingerprint, found_scans, load_cohort, phantom_folder, read_field
 from regbench.engine.devices import resolve_device
 from regbench.engine.evaluation.evaluate import Register, checked, in_order, seen_pair
@@ -126,9 +127,20 @@ def trained(method: Method, cohort: Cohort, folder: RunFolder, record: RunRecord
     """
     if not isinstance(method, Trainable):
         return method.register
-    network = new_network(method, cohort, record.seed)
+    return partial(method.predict, trained_network(method, cohort.setting, cohort.device, folder, record))
+
+
+def trained_network(
+    method: Trainable, setting: Setting, device: torch.device, folder: RunFolder, record: RunRecord
+) -> nn.Module:
+    """The network of a finished run's weights, for a setting that need not be the run's.
+
+    Raises:
+        WeightsError: where the weights cannot be read, do not fit, or are not those that the run wrote.
+    """
+    network = new_network(method, setting, device, record.seed)
     load_weights(folder.weights, network, record.files.get(folder.weights.name))
-    return partial(method.predict, network)
+    return network
 
 
 def reopen(
@@ -159,8 +171,7 @@ def reopen(
         DataError: if the scans are not those of the run, or cannot be used.
         PluginError: if a plugin of the run is not installed, or another distribution brings it.
     """
-    if record.status != "done":
-        raise BadValueError(f"The run {record.run_id} is {record.status}, not done; run it to its end first.")
+    refuse_unfinished(record)
     told = progress or Silent()
     device = device or resolve_device("auto" if record.machine.accelerator else "cpu")
     task = _task(registry, folder, record)
@@ -172,6 +183,16 @@ def reopen(
         cohort = load_cohort(task, place, record.protocol, device=device, cache=cache)
     masked = _masked(cohort, task, registry, (folder, record), told, cache)
     return Reopened(folder, record, task, method, masked, differences(registry, record))
+
+
+def refuse_unfinished(record: RunRecord) -> None:
+    """Refuse a run that has not come to its end.
+
+    Raises:
+        BadValueError: unless it is done.
+    """
+    if record.status != "done":
+        raise BadValueError(f"The run {record.run_id} is {record.status}, not done; run it to its end first.")
 
 
 def phantoms_of(task_name: str, task: Task, protocol: Protocol, cache: Path | None = None) -> Path:
@@ -229,7 +250,7 @@ def _task(registry: Registry, folder: RunFolder, record: RunRecord) -> Task:
 def _method(registry: Registry, folder: RunFolder, record: RunRecord) -> Method:
     if record.method.distribution == FIELDS:
         return GivenFields()
-    made: Method = _chosen(registry, "method", record.method, folder, record).instance
+    made: Method = chosen_by(registry, "method", record.method, folder, record).instance
     return made
 
 
@@ -247,7 +268,7 @@ def _masked(
         return cohort
     if record.masks.used == "training":
         return replace(cohort, mask_labels=tuple(sorted(cohort.protocol.labels)))
-    source: Chosen[MaskSource] = _chosen(registry, "masks", record.masks, folder, record)
+    source: Chosen[MaskSource] = chosen_by(registry, "masks", record.masks, folder, record)
     return add_masks(cohort, source, progress, modality=task.modality, cache=cache)
 
 
@@ -268,9 +289,15 @@ def differences(registry: Registry, record: RunRecord) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _chosen(
+def chosen_by(
     registry: Registry, kind: Kind, said: MethodRecord | MasksRecord, folder: RunFolder, record: RunRecord
 ) -> Chosen[P]:
+    """The method or the mask source that a run was made with, configured as its record says.
+
+    Raises:
+        PluginError: where it is not installed, or another distribution brings it.
+        DataError: where a file that it was given is not there any more, or is another one.
+    """
     plugin = _plugin(registry, kind, said.name, record, said)
     make: Callable[..., P] = configure
     found = plugin.load()

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from regbench.api import Batch, PairId, Trainable
+from regbench.api import Batch, PairId, Setting, Trainable
 from regbench.data import Cohort
 from regbench.engine.plan import Plan
 from regbench.engine.progress import Progress
@@ -23,11 +23,11 @@ from regbench.results import RunFolder
 from regbench.spatial import warp_labels
 
 
-def new_network(method: Trainable, cohort: Cohort, seed: int) -> nn.Module:
-    """A network for the cohort, on its device; the seed gives the same initial weights on every device."""
+def new_network(method: Trainable, setting: Setting, device: torch.device, seed: int) -> nn.Module:
+    """A network for a setting, on a device; the seed gives the same initial weights on every device."""
     with own_randomness(torch.device("cpu")):
         torch.manual_seed(derive(seed, "network"))
-        return method.network(cohort.setting).to(cohort.device)
+        return method.network(setting).to(device)
 
 
 def train(
