@@ -5,13 +5,14 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from regbench.api import Card
 from regbench.errors import RequestError
 from regbench.registry import Kind, Registry, check_fields, set_up
 
-P = TypeVar("P")
+Check = tuple[str, Callable[[], Iterable[str]]]
+"""What it does, as it would follow "while ", and the check itself."""
 
 
 def instance_of(kind: Kind, plugin: Any) -> Any:
@@ -29,13 +30,19 @@ def instance_of(kind: Kind, plugin: Any) -> Any:
     return set_up(plugin, {}) if isinstance(plugin, type) else plugin
 
 
-def gather(plugin: Any, checks: Iterable[tuple[str, Callable[[], Iterable[str]]]]) -> list[str]:
-    """The faults of several checks; one that raises is a fault, but a wrong request is handed on.
+def gather(plugin: Any, *stages: Iterable[Check]) -> list[str]:
+    """The faults of the first stage that has any, without which the stages after it would only say them again.
+
+    A check that raises is a fault, but a wrong request is handed on.
 
     Args:
         plugin: an instance; an error says the line of its file.
-        checks: what each does, as it would follow "while ", and the check.
+        stages: the checks of each.
     """
+    return next((faults for checks in stages if (faults := _faults(plugin, checks))), [])
+
+
+def _faults(plugin: Any, checks: Iterable[Check]) -> list[str]:
     faults: list[str] = []
     for doing, check in checks:
         try:

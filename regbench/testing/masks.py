@@ -35,10 +35,11 @@ def check_masks(source: str | type[MaskSource] | MaskSource) -> list[str]:
     one: MaskSource = instance_of("masks", source)
     if one is not source:
         one = configure(type(one), one.quick)
-    faults = gather(
-        one, [("its card was read", partial(card_faults, one)), ("its flags were read", partial(_flags, one))]
+    return gather(
+        one,
+        [("its card was read", partial(card_faults, one)), ("its flags were read", partial(_flags, one))],
+        [("it made masks", partial(_masks, one))],
     )
-    return faults or gather(one, [("it made masks", partial(_masks, one))])
 
 
 def _flags(source: MaskSource) -> Iterator[str]:

@@ -15,8 +15,8 @@ from regbench.losses import mse
 from regbench.spatial import warp
 from regbench.testing import scenes
 from regbench.testing.answers import direction_faults, field_faults
-from regbench.testing.faults import card_faults, gather, instance_of
-from regbench.testing.trainable import Check, Subject, first_checks, trainable_checks
+from regbench.testing.faults import Check, card_faults, gather, instance_of
+from regbench.testing.trainable import Subject, first_checks, trainable_checks
 
 _ODD_SHAPES: tuple[Shape, ...] = ((19, 23, 13), (33, 16, 5))
 _SHIFT = 2.0
@@ -53,7 +53,7 @@ def check_method(method: str | type[Method] | Method) -> list[str]:
         [("it registered a pair", partial(_one_pair, one, register))],
         _further_checks(one, subject, register),
     ]
-    return next((faults for stage in stages if (faults := gather(one, stage))), [])
+    return gather(one, *stages)
 
 
 def _further_checks(one: Method, subject: Subject | None, register: Register) -> list[Check]:

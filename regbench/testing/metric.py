@@ -34,9 +34,9 @@ def check_metric(metric: str | type[Metric] | Metric) -> list[str]:
         RequestError: if it cannot be set up here.
     """
     one: Metric = instance_of("metric", metric)
-    faults = gather(one, [("its card was read", partial(card_faults, one)), ("its unit was read", partial(_form, one))])
-    return faults or gather(
+    return gather(
         one,
+        [("its card was read", partial(card_faults, one)), ("its unit was read", partial(_form, one))],
         [
             ("it measured a case", partial(_one_case, one)),
             ("it measured a perfect and a poor registration", partial(_direction, one)),

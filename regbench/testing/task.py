@@ -30,9 +30,9 @@ def check_task(task: str | type[Task] | Task) -> list[str]:
         RequestError: if it cannot be set up here.
     """
     one: Task = instance_of("task", task)
-    faults = gather(one, [("its card was read", partial(card_faults, one)), ("its form was read", partial(_form, one))])
-    return faults or gather(
+    return gather(
         one,
+        [("its card was read", partial(card_faults, one)), ("its form was read", partial(_form, one))],
         [
             ("it looked at an empty folder", partial(_empty_folder, one)),
             ("its phantoms were made", partial(_phantoms, one)),

@@ -1,7 +1,7 @@
 """The contract of a trainable method: its network, its losses, its recipe."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -18,8 +18,7 @@ from regbench.engine.training.terms import term_faults
 from regbench.errors import PluginError
 from regbench.testing import scenes
 from regbench.testing.answers import direction_faults
-
-Check = tuple[str, Callable[[], Iterator[str]]]
+from regbench.testing.faults import Check
 
 _NEARLY_NOTHING = 0.1
 _NOTHING = 1e-5
