@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from regbench.api import Grid, Volume
+from regbench.results import MachineRecord
 
 _SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], object]], ...] = (
     (torch.get_default_dtype, torch.set_default_dtype),
@@ -37,6 +38,15 @@ def own_settings() -> Iterator[None]:
         for (get, put), value in zip(_SETTINGS, before, strict=True):
             if value is not None and _asked(get) != value:
                 put(value)
+
+
+@contextmanager
+def threads_of(machine: MachineRecord, device: torch.device) -> Iterator[None]:
+    """On a CPU, as many threads as a run had, while the block lasts: sums in another order would round otherwise."""
+    with own_settings():
+        if machine.threads and device.type == "cpu":
+            torch.set_num_threads(machine.threads)
+        yield
 
 
 def _asked(get: Callable[[], Any]) -> Any:

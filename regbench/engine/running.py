@@ -17,11 +17,11 @@ def run(plan: Plan, store: Store, progress: Progress | None = None, *, force: bo
     """Bring a plan's run to its end, from wherever it stands.
 
     A finished run is returned as it is, but for metrics and fields that are asked for and that it lacks, for which it
-    is evaluated again with its weights. An interrupted run goes on from its last checkpoint, on a CPU on as many
-    threads as before, since sums in another order would round otherwise. A failed or skipped one is tried again, since
-    what was missing may be there now. What goes wrong inside of a method is recorded as failed with its reason and not
-    raised; the traceback is beside the record. A refined run takes over the network of the run that differs by the
-    refinement only.
+    is evaluated again with its weights. An interrupted run goes on from its last checkpoint. Both are done on as many
+    threads as before on a CPU, since sums in another order would round otherwise. A failed or skipped one is tried
+    again, since what was missing may be there now. What goes wrong inside of a method is recorded as failed with its
+    reason and not raised; the traceback is beside the record. A refined run takes over the network of the run that
+    differs by the refinement only.
 
     Args:
         plan: what to run.
@@ -40,7 +40,7 @@ def run(plan: Plan, store: Store, progress: Progress | None = None, *, force: bo
         if force:
             folder.clear()
         before = folder.load()
-        if before and folder.state.is_file() and plan.device.type == "cpu":
+        if before and before.status in ("interrupted", "done") and plan.device.type == "cpu":
             torch.set_num_threads(before.machine.threads or torch.get_num_threads())
         plain = None if force else _without_refinement(plan, store, data)
         told = progress or Silent()

@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 from regbench.api import PairId, Task
 from regbench.data import read_field
 from regbench.engine import Plan, Reopened, reopen, run
+from regbench.engine.apart import own_settings
 from regbench.engine.proof.reopening import differences, phantoms_of
 from regbench.engine.records.run_id import content_digest
 from regbench.errors import BadValueError, DataError, PluginError, RunError, UnknownNameError, WeightsError
@@ -93,6 +95,30 @@ def test_a_method_that_looks_at_masks_gets_them(
     opened = again(store, registry, record, tmp_path)
     assert opened.cohort.masks is not None
     assert torch.equal(opened.field(PAIRS[0]).displacement, before)
+
+
+def test_masks_that_are_gone_are_made_again_on_the_threads_of_the_run(
+    on_phantoms: Make,
+    toys: ModuleType,
+    store: Store,
+    registry: Registry,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads, seen, masks = torch.get_num_threads(), [], toys.Halves.masks
+
+    def noting(source: object, request: object) -> object:
+        seen.append(torch.get_num_threads())
+        return masks(source, request)
+
+    monkeypatch.setattr(toys.Halves, "masks", noting)
+    record = run(on_phantoms(toys.MaskedToy(), "masked", masks=toys.Halves()), store)
+    shutil.rmtree(tmp_path / "cache" / "masks")
+    with own_settings():
+        torch.set_num_threads(threads + 1)
+        again(store, registry, record, tmp_path)
+        assert torch.get_num_threads() == threads + 1
+    assert seen == [threads, threads]
 
 
 def test_files_from_outside_are_known_by_content_and_not_by_path(

@@ -259,6 +259,23 @@ def test_an_interrupted_run_goes_on_with_as_many_threads_as_it_began_with(
         assert torch.get_num_threads() == threads + 1
 
 
+def test_a_finished_run_is_scored_again_on_as_many_threads_as_it_was(
+    make_plan: Make, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, threads, seen = make_plan(), torch.get_num_threads(), []
+
+    def noting(*args: Any, **options: Any) -> Any:
+        seen.append(torch.get_num_threads())
+        return evaluate(*args, **options)
+
+    monkeypatch.setattr("regbench.engine.sitting.evaluate", noting)
+    run(plan, store)
+    with own_settings():
+        torch.set_num_threads(threads + 1)
+        run(replace(plan, save_fields=True), store)
+    assert seen == [threads, threads]
+
+
 def test_no_room_left_inside_of_a_method_is_no_failure_of_it(make_plan: Make, store: Store, toys: ModuleType) -> None:
     with pytest.raises(StorageError, match="no space left"):
         run(make_plan(toys.ToyMethod(at=2, what="full")), store)

@@ -11,6 +11,7 @@ from torch import nn
 
 from regbench.api import Field, MaskSource, Method, Pair, PairId, Protocol, Setting, Task, Trainable
 from regbench.data import Cohort, fingerprint, found_scans, load_cohort, phantom_folder, read_field
+from regbench.engine.apart import threads_of
 from regbench.engine.devices import resolve_device
 from regbench.engine.evaluation.evaluate import Register, checked, in_order, seen_pair
 from regbench.engine.evaluation.refinement import refining
@@ -269,7 +270,8 @@ def _masked(
     if record.masks.used == "training":
         return replace(cohort, mask_labels=tuple(sorted(cohort.protocol.labels)))
     source: Chosen[MaskSource] = chosen_by(registry, "masks", record.masks, folder, record)
-    return add_masks(cohort, source, progress, modality=task.modality, cache=cache)
+    with threads_of(record.machine, cohort.device):  # they may have to be made again
+        return add_masks(cohort, source, progress, modality=task.modality, cache=cache)
 
 
 def differences(registry: Registry, record: RunRecord) -> tuple[str, ...]:

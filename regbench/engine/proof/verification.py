@@ -6,10 +6,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite, isnan
 
-import torch
-
 from regbench.api import Metric
-from regbench.engine.apart import own_settings
+from regbench.engine.apart import threads_of
 from regbench.engine.devices import machine
 from regbench.engine.evaluation.evaluate import seen_pair
 from regbench.engine.evaluation.scoring import score_fields
@@ -135,9 +133,7 @@ def verify(
     rows = read_cases(run.folder.cases)
     faults += [*_twice(rows), *_misnamed(run), *_left_out(run)]
     source = run.field if stored else run.registered
-    threads = run.record.machine.threads if run.cohort.device.type == "cpu" else None
-    with own_settings():
-        torch.set_num_threads(threads or torch.get_num_threads())  # sums in another order would round otherwise
+    with threads_of(run.record.machine, run.cohort.device):
         scored = score_fields(source, run.cohort, run.pairs, known, progress or Silent())
     weights = " with the run's weights" if run.record.method.trainable else ""
     return _compared(
