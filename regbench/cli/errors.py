@@ -101,5 +101,7 @@ def _sentences(error: BaseException, *, debug: bool) -> list[str]:
         command = error.ctx.command_path if error.ctx else "regbench"
         said = error.format_message().replace("Value error, ", "")  # which is pydantic's, by way of some typers
         return [said, f"See '{command} --help'."] if said else []  # a group without a command has printed its help
+    if isinstance(error, OSError) and error.filename is not None and not debug:
+        return [f"{error.filename} cannot be used: {error.strerror}; choose another, or see where with --debug."]
     what = f"Something went wrong that should not have: {type(error).__name__}: {error}".rstrip(": ")
     return [what if debug else f"{what}; run again with --debug to see where."]

@@ -1,5 +1,7 @@
 """Errors reach the user as one or two sentences and a status."""
 
+import errno
+
 import pytest
 import torch
 import typer
@@ -15,6 +17,7 @@ RAISED = {
     "memory": MemoryError("Unable to allocate 7 PiB"),
     "gpu": torch.OutOfMemoryError("CUDA out of memory."),
     "cpu": RuntimeError("DefaultCPUAllocator: no room."),
+    "system": OSError(errno.ENAMETOOLONG, "File name too long", "yyy"),
     "bug": ZeroDivisionError("division by zero"),
     "interrupt": KeyboardInterrupt(),
 }
@@ -50,6 +53,7 @@ def app() -> typer.Typer:
         (["run", "gpu"], 1, "The memory is not enough; try a smaller grid. CUDA out of memory.\n"),
         (["run", "cpu"], 1, "The memory is not enough; try a smaller grid. DefaultCPUAllocator: no room.\n"),
         (["run", "run"], 1, "Another process holds the run.\n"),
+        (["run", "system"], 1, "yyy cannot be used: File name too long; choose another, or see where with --debug.\n"),
         (
             ["run", "bug"],
             1,
