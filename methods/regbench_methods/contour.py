@@ -57,16 +57,21 @@ def nearest(points: Float[Tensor, "n 3"], among: Float[Tensor, "m 3"]) -> Int[Te
     return torch.cat([(part[:, None] - among[None]).square().sum(-1).argmin(1) for part in torch.split(points, rows)])
 
 
-def chamfer(a: Float[Tensor, "n 3"], b: Float[Tensor, "m 3"]) -> Float[Tensor, ""]:
+def chamfer(a: Float[Tensor, "n 3"], b: Float[Tensor, "m 3"], reach: float | None = None) -> Float[Tensor, ""]:
     """Equation 7: the mean squared distance to the nearest point of the other set, both ways, summed.
 
     Args:
         a: points in millimetres (or any other unit; the result is in its square).
         b: points in the same unit.
+        reach: in the same unit. A squared distance d² counts as d² / (1 + d² / reach²), almost as it is when short and
+            never more than reach² (Geman and McClure, Statistical methods for tomographic image reconstruction, 1987);
+            none: as it is.
     """
-    there = (a - b[nearest(a, b)]).square().sum(1).mean()
-    back = (b - a[nearest(b, a)]).square().sum(1).mean()
-    return there + back
+    there = (a - b[nearest(a, b)]).square().sum(1)
+    back = (b - a[nearest(b, a)]).square().sum(1)
+    if reach is not None:
+        there, back = (square / (1 + square / reach**2) for square in (there, back))
+    return there.mean() + back.mean()
 
 
 def contour_loss(
@@ -79,6 +84,7 @@ def contour_loss(
     unit_mm: float,
     points: int,
     generator: torch.Generator,
+    reach_mm: float | None = None,
 ) -> Float[Tensor, ""]:
     """The mean Chamfer distance over the organs that both masks hold; zero where there is none.
 
@@ -91,17 +97,20 @@ def contour_loss(
         unit_mm: distances are squared in this unit, so that the term keeps its size on any grid.
         points: how many contour points to draw from each organ and scan.
         generator: for the draw.
+        reach_mm: distances well beyond it count as if they were as long as it: where a mask is wrong, the outlines are
+            far apart for no fault of the field. None: they count with their squares, as in the text.
     """
     fixed, moving = contour_points(fixed_mask, labels), contour_points(moving_mask, labels)
     both = [label for label in labels if label in fixed and label in moving]
     if not both:
         return displacement.sum() * 0
     scale = displacement.new_tensor(spacing_mm) / unit_mm
+    reach = None if reach_mm is None else reach_mm / unit_mm
     drawn = {label: draw(fixed[label], points, generator).to(displacement.dtype) for label in both}
     together = torch.cat(list(drawn.values()))
     carried = together + sample(displacement[None], together[None])[0].T
     distances = [
-        chamfer(y * scale, draw(moving[label], points, generator).to(displacement.dtype) * scale)
+        chamfer(y * scale, draw(moving[label], points, generator).to(displacement.dtype) * scale, reach)
         for label, y in zip(both, torch.split(carried, [len(p) for p in drawn.values()]), strict=True)
     ]
     return torch.stack(distances).mean()

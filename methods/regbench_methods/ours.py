@@ -140,6 +140,11 @@ class Ours(Trainable):
             terms["contour"] = self._contour(found.displacement, batch)
         return terms
 
+    @property
+    def _reach_mm(self) -> float | None:
+        """How far apart contours may be for their distance to count in full; none: as far as they are."""
+        return None
+
     def _registered(self, network: nn.Module, batch: Batch) -> Registered:
         assert isinstance(network, PrototypeContourNetwork)  # noqa: S101 - what `network` makes
         return network.registered(batch.moving, batch.fixed, *_masks(batch), self._start(batch))
@@ -182,6 +187,7 @@ class Ours(Trainable):
                 unit_mm=self.contour_unit_mm,
                 points=self.contour_points,
                 generator=generator,
+                reach_mm=self._reach_mm,
             )
             for b in range(len(displacement))
         ]

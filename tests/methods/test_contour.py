@@ -66,6 +66,26 @@ def test_chamfer_equals_plain_distances() -> None:
     assert chamfer(torch.from_numpy(a), torch.from_numpy(b)).item() == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize("reach", [0.5, 3.0, 1e4])
+def test_distances_beyond_the_reach_count_no_more_than_it(reach: float) -> None:
+    a, b = torch.rand(2, 40, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    a[:10] += 50  # outlines of what is no organ
+    squares = [torch.from_numpy(cKDTree(y.numpy()).query(x.numpy())[0]) ** 2 for x, y in ((a, b), (b, a))]
+    expected = sum((1 / (1 / square + 1 / reach**2)).mean() for square in squares)
+    torch.testing.assert_close(chamfer(a, b, reach), expected)
+    assert chamfer(a, b, reach) < 2 * reach**2
+    assert torch.autograd.gradcheck(lambda x: chamfer(x, b, reach), (a.requires_grad_(),))
+
+
+def test_the_reach_is_in_millimetres() -> None:
+    fixed, moving, u = ball((10, 9, 11), 5), ball((9, 10, 11), 5), torch.zeros(3, *SHAPE)
+    settings = {"labels": (1,), "points": 10_000, "generator": torch.Generator().manual_seed(0)}
+    in_voxels = contour_loss(fixed, moving, u, spacing_mm=(1.0, 1.0, 1.0), unit_mm=1.0, reach_mm=1.5, **settings)
+    in_units = contour_loss(fixed, moving, u, spacing_mm=(2.0, 2.0, 2.0), unit_mm=10.0, reach_mm=3.0, **settings)
+    assert in_units.item() == pytest.approx(in_voxels.item() * 0.2**2, rel=1e-5)
+    assert in_voxels < contour_loss(fixed, moving, u, spacing_mm=(1.0, 1.0, 1.0), unit_mm=1.0, **settings)
+
+
 def test_nearest_is_nearest() -> None:
     generator = torch.Generator().manual_seed(4)
     a, b = torch.rand(50, 3, generator=generator), torch.rand(70, 3, generator=generator)

@@ -103,11 +103,26 @@ def test_training_starts_at_the_identity() -> None:
 
 
 def test_the_variant_starts_from_the_organs_motions() -> None:
-    method, pairs = OursPlus(**SMALL), batch()
+    method, pairs = OursPlus(**SMALL, judged=False), batch()
     seen = pairs.fixed, pairs.moving, pairs.fixed_mask, pairs.moving_mask
     start = polyaffine(*(x[0, 0] for x in seen), LABELS, spacing_mm=(2.0, 2.0, 3.0))
     assert start.abs().max() > 0.5
     torch.testing.assert_close(method.displacement(network(method), pairs)[0], start, atol=1e-2, rtol=0)
+
+
+def test_the_variant_starts_where_the_organs_went_only_if_the_scans_say_so() -> None:
+    """Two balls that moved; the masks of the second pair say so of scans in which nothing did."""
+    grid = torch.stack(torch.meshgrid(*(torch.arange(n) for n in SHAPE), indexing="ij")).float()
+    here, there = ((grid - torch.tensor([*c])[:, None, None, None]).norm(dim=0) < 5 for c in ((8, 8, 9), (10, 8, 12)))
+    masks = [ball[None, None].to(torch.uint8).expand(2, -1, -1, -1, -1) for ball in (here, there)]
+    moving = torch.stack([there, here])[:, None].float()
+    pairs = Batch(here.float().expand(2, 1, *SHAPE), moving, *masks, Setting(SHAPE, (2.0, 2.0, 3.0), (1,)))
+    method = OursPlus(**SMALL)
+    torch.manual_seed(0)
+    found = method.displacement(method.network(pairs.setting), pairs).detach()
+    assert found[0, 0, 8, 8, 9] > 1
+    assert found[0, 2, 8, 8, 9] > 1.5
+    assert found[1].abs().max() < 1e-2
 
 
 @pytest.mark.parametrize("start", [torch.zeros(1, 3, *SHAPE), torch.full((1, 3, *SHAPE), 1.5)])
@@ -179,4 +194,5 @@ def test_the_variant_has_every_part_of_the_plain_one() -> None:
         name: p.shape for name, p in more.items() if ".match." not in name
     }
     assert len(more) == len(plain) + 4 * 6
-    assert OursPlus().training("paper") == Ours().training("paper")
+    assert OursPlus(prototype=True).training("paper") == Ours().training("paper")
+    assert set(OursPlus().training("paper").weights) == set(Ours(prototype=False).training("paper").weights)
