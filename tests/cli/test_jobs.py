@@ -62,6 +62,19 @@ def wait_until(what: Callable[[], bool], process: subprocess.Popen[str] | None =
         time.sleep(0.1)
 
 
+def begun(script: str, folder: Path) -> subprocess.Popen[str]:
+    """A script at work in a folder, in a session of its own as that of a terminal, with all that it prints."""
+    (folder / "parent.py").write_text(script)
+    return subprocess.Popen(
+        [sys.executable, "parent.py"],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
 def lives(pid: int) -> bool:
     state = subprocess.run(["ps", "-o", "stat=", "-p", f"{pid}"], capture_output=True, text=True)  # noqa: S603, S607
     return state.stdout.strip()[:1] not in ("", "Z")
@@ -155,15 +168,7 @@ def test_ctrl_c_while_the_processes_begin_is_not_told_by_each_of_them(works: str
         "    except KeyboardInterrupt:\n"
         "        print('interrupted')\n"
     )
-    (tmp_path / "parent.py").write_text(script)
-    parent = subprocess.Popen(
-        [sys.executable, "parent.py"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    parent = begun(script, tmp_path)
     assert parent.stdout is not None
     assert parent.stdout.readline() == "begun\n"
     time.sleep(0.5)
@@ -182,15 +187,7 @@ def test_a_second_ctrl_c_does_not_wait_for_what_they_are_at(works: str, tmp_path
         "    except KeyboardInterrupt:\n"
         "        print('interrupted')\n"
     )
-    (tmp_path / "parent.py").write_text(script)
-    parent = subprocess.Popen(
-        [sys.executable, "parent.py"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    parent = begun(script, tmp_path)
     try:
         wait_until(lambda: len(list(tmp_path.glob("*.pid"))) == 2, parent)
         os.kill(parent.pid, signal.SIGINT)
