@@ -36,9 +36,23 @@ class RankingChoice(StrEnum):
 
 
 class KindChoice(StrEnum):
+    """The kinds of plugin, as the registry names them."""
+
+    task = "task"
+    method = "method"
+    metric = "metric"
+    masks = "masks"
+
+
+class KindsChoice(StrEnum):
     """The kinds of plugin, as `list` takes them."""
 
-    tasks = "tasks"
-    methods = "methods"
-    metrics = "metrics"
+    task = "tasks"
+    method = "methods"
+    metric = "metrics"
     masks = "masks"
+
+    @property
+    def kind(self) -> KindChoice:
+        """What each of them is."""
+        return KindChoice[self.name]

@@ -5,8 +5,12 @@ from typing import Annotated
 
 import typer
 
+from regbench.cli.choices import KindChoice
+
 DEFAULT_RUNS = Path("runs")
 
+KindArgument = Annotated[KindChoice, typer.Argument(metavar="KIND", help="What it is.")]
+PluginArgument = Annotated[str, typer.Argument(metavar="NAME", help="See 'regbench list'.")]
 RunsOption = Annotated[Path, typer.Option("--runs", metavar="DIR", help="The folder of all runs.")]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's id (or how it begins) or its folder.")]
 PluginOption = Annotated[

@@ -8,7 +8,7 @@ import pytest
 
 from regbench.cli.plans import names_of
 from regbench.errors import BadValueError
-from regbench.registry import Registry, configure, fields, plugins
+from regbench.registry import GROUPS, Registry, configure, fields, plugins
 from regbench.results import Store
 
 BROKEN = "raise RuntimeError('the toy is broken')\n"
@@ -210,6 +210,14 @@ def test_a_metric_and_a_mask_source_in_full(call, kind: str, name: str, part: st
     result = call("show", kind, name)
     assert result.exit_code == 0, result.output
     assert part in result.stdout
+
+
+@pytest.mark.parametrize("command", ["show", "check", "new"])
+def test_every_kind_is_named_where_one_is_asked_for(call, command: str) -> None:
+    for words in ((), ("--help",), ("method", "--help"), ("methods", "identity")):
+        said = call(command, *words).output
+        for kind in GROUPS:
+            assert re.search(rf"\b{kind}\b", said), (words, kind)
 
 
 def test_unknown_names_are_wrong_requests(call) -> None:

@@ -1,54 +1,39 @@
 """`regbench new`: the beginnings of a plugin of one's own."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from regbench.registry import Kind
+from regbench.cli.choices import KindChoice
+from regbench.cli.options import KindArgument
 
-new = typer.Typer(
-    help="Write a small package to start a plugin from; it installs, passes its test and runs as it stands.",
-    no_args_is_help=True,
-)
-
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Lower case with hyphens, e.g. my-own.")]
-FolderOption = Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where its folder is made.")]
-
-
-@new.command("method")
-def new_method(name: NameArgument, folder: FolderOption = Path()) -> None:
-    """Write a package with one method, a small network."""
-    _write("method", name, folder, f"regbench run --task abdomen --method {name}")
+_TRY = {
+    KindChoice.method: "regbench run --task abdomen --method {name}",
+    KindChoice.task: "regbench run --task {name} --method voxelmorph",
+    KindChoice.metric: "regbench run --task abdomen --method identity",
+    KindChoice.masks: "regbench masks score {name} --task abdomen",
+}
 
 
-@new.command("task")
-def new_task(name: NameArgument, folder: FolderOption = Path()) -> None:
-    """Write a package with one task, on synthetic scans."""
-    _write("task", name, folder, f"regbench run --task {name} --method voxelmorph")
+def new(
+    kind: KindArgument,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Lower case with hyphens, e.g. my-own.")],
+    folder: Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where its folder is made.")] = Path(),
+) -> None:
+    """Write a small package to start a plugin from; it installs, passes its test and runs as it stands.
 
+    A method: a small network. A task: synthetic scans. A metric: every structure's volume.
 
-@new.command("metric")
-def new_metric(name: NameArgument, folder: FolderOption = Path()) -> None:
-    """Write a package with one metric, of every structure's volume."""
-    _write("metric", name, folder, "regbench run --task abdomen --method identity")
-
-
-@new.command("masks")
-def new_masks(name: NameArgument, folder: FolderOption = Path()) -> None:
-    """Write a package with one mask source, which has learnt where structures lie."""
-    _write("masks", name, folder, f"regbench masks score {name} --task abdomen")
-
-
-def _write(kind: "Kind", name: str, folder: Path, run: str) -> None:
+    A mask source: it has learnt where structures lie.
+    """
     from regbench.cli.scaffold import write_package
     from regbench.registry import NOUNS
 
-    made = write_package(kind, name, folder)
+    made = write_package(kind.value, name, folder)
     typer.echo(
-        f"{made} is a package with the {NOUNS[kind]} '{name}'. Next:\n\n"
+        f"{made} is a package with the {NOUNS[kind.value]} '{name}'. Next:\n\n"
         f"  pip install -e {made}\n"
-        f"  regbench check {kind} {name}\n"
-        f"  {run}"
+        f"  regbench check {kind.value} {name}\n"
+        f"  {_TRY[kind].format(name=name)}"
     )
