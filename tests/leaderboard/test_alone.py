@@ -64,6 +64,18 @@ def test_runs_of_one_source_share_the_row_whether_or_not_they_know_it(make_run, 
     assert [name for name in names if "alone" in name] == [ALONE, f"{ALONE}[steps=9]"]
 
 
+def test_masks_of_one_source_that_came_out_otherwise_are_one_row_as_seeds_are(make_run, protocol) -> None:
+    first = {scan: {1: 10.0, 2: 50.0} for scan in protocol.test}
+    second = {scan: {1: 30.0, 2: 50.0, 7: 20.0} for scan in protocol.test}
+    values = {"dsc": np.full((10, 3), 40.0)}
+    runs = [
+        make_run("ours", values, seed=n, masks=masks(protocol, alone=alone)) for n, alone in enumerate((first, second))
+    ]
+    names = {row[0].text: [cell.text for cell in row[1:5]] for row in sheets(boards(runs)[0])[0].rows}
+    assert names[ALONE] == ["20.0", "50.0", "20.0", "30.0 ± 0.0"]
+    assert len(names) == 2
+
+
 def test_other_programs_are_told(board) -> None:
     lines = list(csv.DictReader(io.StringIO(render([board], "csv", published=False))))
     found = [line for line in lines if line["origin"] == "masks alone"]

@@ -54,13 +54,21 @@ class MasksAlone:
 
 
 def all_masks_alone(board: Board) -> list[MasksAlone]:
-    """One for each set of masks that some row saw at test, as far as its runs have recorded them."""
-    sources: dict[str, MasksRecord] = {}
+    """One for each source, as configured, whose masks some row saw at test, as far as its runs have recorded them.
+
+    Masks that were made more than once and came out otherwise, on two machines say, count like seeds: each pair's and
+    label's value is the mean over them.
+    """
+    makings: dict[str, MasksRecord] = {}
     for row in board.rows:
         for masks in (run.masks for run in row.runs if run.masks and run.masks.alone):
-            sources.setdefault(masks.model_dump_json(include={"title", "saw_test_labels", "alone"}), masks)
-    found = list(sources.values())
-    return [MasksAlone(_name(masks, found), masks, _values(board, masks)) for masks in found]
+            makings.setdefault(masks.model_dump_json(include={"title", "saw_test_labels", "alone"}), masks)
+    sources: dict[str, list[MasksRecord]] = {}
+    for masks in makings.values():
+        source = masks.model_dump_json(include={"title", "saw_test_labels", "configuration"})
+        sources.setdefault(source, []).append(masks)
+    among = [masks for masks, *_ in sources.values()]
+    return [MasksAlone(_name(same[0], among), same[0], _values(board, same)) for same in sources.values()]
 
 
 def beside(sheet: Sheet, board: Board, *, structures: bool) -> Sheet:
@@ -90,7 +98,8 @@ def _name(masks: MasksRecord, among: Sequence[MasksRecord]) -> str:
     return f"Masks alone: {specified(masks.title, masks.configuration, namesakes)}{mark}"
 
 
-def _values(board: Board, masks: MasksRecord) -> Float[np.ndarray, "pairs labels"]:
-    scores = [masks.alone.get(pair.fixed, {}) for pair in board.protocol.test_pairs]
+def _values(board: Board, makings: Sequence[MasksRecord]) -> Float[np.ndarray, "pairs labels"]:
     labels = board.protocol.labels
-    return np.array([[by_label.get(label, np.nan) for label in labels] for by_label in scores])
+    each = [[masks.alone.get(pair.fixed, {}) for pair in board.protocol.test_pairs] for masks in makings]
+    values = [[[by_label.get(label, np.nan) for label in labels] for by_label in scores] for scores in each]
+    return mean_over(np.array(values), axis=0)
