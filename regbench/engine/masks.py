@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import safetensors.torch
@@ -10,6 +11,7 @@ from safetensors import SafetensorError
 
 from regbench.api import MaskRequest, MaskSource, Volume
 from regbench.data import Cohort, cache_folder
+from regbench.data.cohorts.fingerprints import masks_fingerprint
 from regbench.data.cohorts.preprocess import VERSION
 from regbench.data.files.folders import note_use
 from regbench.data.files.sealed import read_sealed, write_sealed
@@ -18,7 +20,7 @@ from regbench.engine.plan import Chosen
 from regbench.engine.progress import Progress, Silent, during
 from regbench.engine.records.run_id import digest, plugin_identity
 from regbench.errors import BusyError, DataError, RunError
-from regbench.results import locked
+from regbench.results import MasksRecord, locked
 
 _FILE = "masks.safetensors"
 _SEED = 0
@@ -78,6 +80,24 @@ def masks_key(cohort: Cohort, source: Chosen[MaskSource]) -> str:
     """What masks are kept under: a digest of all that they depend on."""
     protocol = cohort.protocol.model_dump(mode="json", include={"train", "test", "labels", "grid", "intensity"})
     return digest([cohort.fingerprint, VERSION, protocol, plugin_identity(source), _SEED, cohort.device.type])[:16]
+
+
+def numbers_of_masks(cohort: Cohort) -> Cohort:
+    """The cohort as a method that looks at masks in training only finds it at test: the numbers of their labels."""
+    return replace(cohort, mask_labels=tuple(sorted(cohort.protocol.labels)))
+
+
+def other_masks(saw: MasksRecord | None, cohort: Cohort) -> str | None:
+    """A sentence where a cohort's masks are others than those that a run saw; None where they are the same.
+
+    Args:
+        saw: of the run's record; one without a digest, as older runs have it, may have seen any.
+        cohort: one without masks has no others.
+    """
+    found = masks_fingerprint(cohort) if saw and saw.digest else None
+    if saw is None or found in (None, saw.digest):
+        return None
+    return f"The masks of '{saw.name}' that were made again are others than those that the run saw."
 
 
 def mask_request(

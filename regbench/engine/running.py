@@ -52,11 +52,11 @@ def run(plan: Plan, store: Store, progress: Progress | None = None, *, force: bo
         return sitting.once_more(before) if lacks(before, plan, folder) else before
 
 
-def _without_refinement(plan: Plan, store: Store, data: str) -> RunFolder | None:
-    """The folder of the run that differs by its refinement only, if its network is trained to the end."""
+def _without_refinement(plan: Plan, store: Store, data: str) -> tuple[RunFolder, RunRecord] | None:
+    """The run that differs by its refinement only, if its network is trained to the end."""
     if not plan.refine or plan.recipe is None:
         return None
     plain = replace(plan, refine=0)
     folder = store.folder(plan.task_name, plain.row, run_id(plain, data))
     record = folder.load()
-    return folder if record and record.status == "done" and folder.weights.is_file() else None
+    return (folder, record) if record and record.status == "done" and folder.weights.is_file() else None

@@ -10,11 +10,12 @@ from typing import Any
 
 from regbench.api import Method, Trainable
 from regbench.data import Cohort, load_cohort
+from regbench.data.cohorts.fingerprints import masks_fingerprint
 from regbench.data.files.atomic import write_bytes, write_text
 from regbench.engine.evaluation.evaluate import Evaluation, Register, evaluate, skipped_pairs
 from regbench.engine.evaluation.masks_alone import masks_alone
 from regbench.engine.evaluation.refinement import refining
-from regbench.engine.masks import add_masks
+from regbench.engine.masks import add_masks, numbers_of_masks, other_masks
 from regbench.engine.plan import Plan
 from regbench.engine.progress import Phase, Progress, during
 from regbench.engine.proof.reopening import trained
@@ -22,7 +23,7 @@ from regbench.engine.records.outside import keep_places
 from regbench.engine.records.record import metric_records, new_record, now
 from regbench.engine.training.checkpoint import State
 from regbench.engine.training.train import new_network, train
-from regbench.errors import RegbenchError, RequestError, StorageError, lacks_memory
+from regbench.errors import RegbenchError, RequestError, RunError, StorageError, lacks_memory
 from regbench.results import RunFolder, RunRecord, write_cases
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -38,7 +39,7 @@ class Sitting:
         data: str,
         before: RunRecord | None,
         progress: Progress,
-        trained_before: RunFolder | None = None,
+        trained_before: tuple[RunFolder, RunRecord] | None = None,
     ) -> None:
         """Nothing is done yet.
 
@@ -55,6 +56,7 @@ class Sitting:
         self.method: Method = plan.method.instance
         self.record = new_record(plan, folder.path.name, data)
         self.phase: Phase = "prepare"
+        self.saw = before.masks if before else None
         if before is not None and before.status in ("running", "interrupted"):
             self.record = self.record.model_copy(update={"started": before.started, "cost": before.cost})
 
@@ -72,6 +74,8 @@ class Sitting:
             if reason is None:
                 with self._timed("masks"):
                     cohort = self._masked(cohort)
+                    self._forget_training_on_others(cohort)
+                    self._note_masks(cohort)
                 reason = self._out_of_scope(cohort)
             if reason is not None:
                 self._save(status="skipped", reason=reason, finished=now())
@@ -90,15 +94,18 @@ class Sitting:
             before: the record of the finished run.
         """
         self.record = before
-        cohort = self._masked(self._cohort())
+        cohort = self._cohort()
+        cohort = numbers_of_masks(cohort) if self.plan.mask_use == "training" else self._masked(cohort)
         register = trained(self.method, cohort, self.folder, before)
         try:
+            self._refuse_other_masks(cohort)
             evaluation = self._evaluated(register, cohort)
         except RequestError:
             raise
         except Exception as error:
             self.progress.note(f"{self.record.row} could not be scored again: {_one_line(error)}")
             return before
+        self._note_masks(cohort)
         self._finish(evaluation)
         return self.record
 
@@ -128,18 +135,16 @@ class Sitting:
         method = self.method
         if not isinstance(method, Trainable):
             return method.register
-        if self.trained_before is not None:
-            return self._taken_over(self.trained_before, cohort)
+        if self.trained_before is not None and not other_masks(self.trained_before[1].masks, cohort):
+            return self._taken_over(*self.trained_before, cohort)
         network = new_network(method, cohort.setting, cohort.device, self.plan.seed)
         self._cost(parameters=sum(parameter.numel() for parameter in network.parameters()))
         state = train(self.plan, method, network, cohort, self.folder, self.progress)
         self._note_training(state)
         return partial(method.predict, network)
 
-    def _taken_over(self, source: RunFolder, cohort: Cohort) -> Register:
+    def _taken_over(self, source: RunFolder, record: RunRecord, cohort: Cohort) -> Register:
         """The network of another run, with what its training cost."""
-        record = source.load()
-        assert record is not None  # noqa: S101 - it is done
         register = trained(self.method, cohort, source, record)
         for file in (source.weights, source.best, source.history):
             if file.is_file():
@@ -155,17 +160,29 @@ class Sitting:
         plan = self.plan
         register = refining(register, plan.refine)
         fields = self.folder.fields if plan.save_fields else None
-        self._note_masks(cohort)
         return evaluate(self.method, register, cohort, plan.metrics, self.progress, seed=plan.seed, fields=fields)
 
+    def _refuse_other_masks(self, cohort: Cohort) -> None:
+        if others := other_masks(self.saw, cohort):
+            raise RunError(others)
+
+    def _forget_training_on_others(self, cohort: Cohort) -> None:
+        """A training that began with other masks would end in a network of neither."""
+        others = other_masks(self.saw, cohort)
+        if others and self.folder.state.is_file():
+            self.folder.state.unlink()
+            self.progress.note(f"{others} It is trained anew.")
+
     def _note_masks(self, cohort: Cohort) -> None:
-        """How good the masks are by themselves: a method that sees them at test is read beside it."""
+        """Which masks they are, and how good by themselves: a method that sees them at test is read beside it."""
         masks = self.record.masks
-        if masks is None or masks.used == "training" or cohort.labels is None:
+        if masks is None or cohort.masks is None:
             return
-        alone = {scan: {label: 100 * value for label, value in by_label.items()}
-                 for scan, by_label in masks_alone(cohort).items()}  # fmt: skip
-        self._save(masks=masks.model_copy(update={"alone": alone}))
+        noted: dict[str, Any] = {"digest": masks_fingerprint(cohort)}
+        if masks.used == "training and test" and cohort.labels is not None:
+            noted["alone"] = {scan: {label: 100 * value for label, value in by_label.items()}
+                              for scan, by_label in masks_alone(cohort).items()}  # fmt: skip
+        self._save(masks=masks.model_copy(update=noted))
 
     def _finish(self, evaluation: Evaluation) -> None:
         if self.record.training is not None and not self.folder.weights.is_file():

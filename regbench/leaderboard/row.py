@@ -102,7 +102,7 @@ def configuration_key(record: RunRecord) -> str:
     key: dict[str, object] = {
         "method": [record.method.name, record.method.distribution, record.method.version],
         "configuration": record.method.configuration,
-        "masks": record.masks.model_dump(mode="json", exclude={"alone"}) if record.masks else None,
+        "masks": record.masks.model_dump(mode="json", exclude={"alone", "digest"}) if record.masks else None,
     }
     if record.refine:
         key["refine"] = record.refine

@@ -30,6 +30,7 @@ _BLOCK = 1 << 20
 _CIRCUMSTANCES: Any = {
     **dict.fromkeys(("machine", "cost", "started", "finished", "files"), True),
     "method": {"source"},  # the id has it already, and older records do not
+    "masks": {"digest"},  # older records do not have it
 }
 
 Run = tuple[RunFolder, RunRecord]

@@ -65,6 +65,7 @@ class MasksRecord(_Part):
     """Which masks, where they were used, and what their source has seen.
 
     Attributes:
+        digest: of the label maps of all scans of the cohort; None in older records.
         alone: test scan → label → Dice of the mask with the truth, in percent, where the method saw masks at test.
     """
 
@@ -77,6 +78,7 @@ class MasksRecord(_Part):
     saw_test_labels: bool
     trained_on: str = ""
     used: Literal["training", "training and test"]
+    digest: str | None = None
     alone: Mapping[str, Mapping[int, float]] = Field(default_factory=dict)
 
 

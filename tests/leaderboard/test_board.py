@@ -134,6 +134,13 @@ def test_seeds_are_pooled_by_pair(make_run) -> None:
     np.testing.assert_allclose(row.per_label("dsc"), np.mean([np.nanmean(table, axis=0) for table in tables], axis=0))
 
 
+def test_a_run_that_says_which_masks_it_saw_is_pooled_with_older_ones(make_run) -> None:
+    older = masks("segmenter", "training")
+    newer = older.model_copy(update={"digest": "0" * 64})
+    [board] = boards(make_run("mine", {"dsc": dice(20, n)}, seed=n, masks=saw) for n, saw in enumerate((older, newer)))
+    assert [len(row.runs) for row in board.rows] == [2]
+
+
 def test_of_two_runs_with_one_seed_the_later_counts(make_run) -> None:
     early = make_run("mine", {"dsc": np.full((10, 3), 1.0)}, finished="2025-01-01T00:00:00Z")
     late = make_run("mine", {"dsc": np.full((10, 3), 2.0)}, finished="2025-02-01T00:00:00Z")

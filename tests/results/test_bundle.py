@@ -16,6 +16,7 @@ from regbench.errors import BadValueError, StorageError
 from regbench.results import (
     CaseRow,
     DataRecord,
+    MasksRecord,
     MetricRecord,
     RunFolder,
     RunRecord,
@@ -168,6 +169,16 @@ def test_what_is_there_already_is_left_alone(bundled: Callable[..., Path], tmp_p
     assert again.added == ()
     assert [record.run_id for record in again.present] == ["aaa111", "aaa111"]
     assert (tmp_path / "runs/toy/toy/aaa111/run.json").stat().st_mtime_ns == before
+
+
+def test_a_result_whose_older_record_does_not_say_which_masks_it_saw_is_one_result(
+    bundled: Callable[..., Path], tmp_path: Path
+) -> None:
+    older = MasksRecord(name="m", title="M", distribution="d", version="1", configuration={}, saw_test_images=False,
+                        saw_test_labels=False, used="training")  # fmt: skip
+    merge(tmp_path, bundled("a.zip", masks=older))
+    newer = older.model_copy(update={"digest": "0" * 64})
+    assert len(merge(tmp_path, bundled("b.zip", masks=newer)).present) == 1
 
 
 def test_one_result_of_two_machines_is_one_result(

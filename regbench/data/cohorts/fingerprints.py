@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from regbench.api import Scan
+from regbench.data.cohorts.cohort import Cohort
 from regbench.data.files.inflate import read_inflated
 from regbench.data.files.parallel import every
 from regbench.errors import DataError
@@ -32,7 +33,27 @@ def fingerprint(scans: Iterable[Scan]) -> str:
     faults = [fault for digest in digests if isinstance(digest, DataError) for fault in digest.faults]
     if faults:
         raise DataError(faults)
-    lines = [f"{name}:{digest}\n" for (name, _), digest in zip(files, digests, strict=True)]
+    return _of_all((name, str(digest)) for (name, _), digest in zip(files, digests, strict=True))
+
+
+def masks_fingerprint(cohort: Cohort) -> str | None:
+    """A digest of scan ids and of their label maps from a mask source, whatever the order of the scans.
+
+    Args:
+        cohort: with masks; those of all scans count.
+
+    Returns:
+        64 hexadecimal digits; None for a cohort without masks.
+    """
+    if cohort.masks is None:
+        return None
+    maps, scans = cohort.masks.cpu().contiguous().numpy(), sorted(cohort.ids)
+    digests = every(lambda scan: hashlib.sha256(maps[cohort.position(scan)]).hexdigest(), scans)
+    return _of_all(zip(scans, digests, strict=True))
+
+
+def _of_all(digests: Iterable[tuple[str, str]]) -> str:
+    lines = [f"{name}:{digest}\n" for name, digest in digests]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 

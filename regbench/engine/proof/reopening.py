@@ -1,7 +1,7 @@
 """A finished run opened again: its method, its cohort, its fields."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +15,7 @@ from regbench.engine.apart import threads_of
 from regbench.engine.devices import resolve_device
 from regbench.engine.evaluation.evaluate import Register, checked, in_order, seen_pair
 from regbench.engine.evaluation.refinement import refining
-from regbench.engine.masks import add_masks
+from regbench.engine.masks import add_masks, numbers_of_masks, other_masks
 from regbench.engine.plan import Chosen
 from regbench.engine.progress import Progress, Silent, during
 from regbench.engine.proof.given import FIELDS, GivenFields
@@ -44,7 +44,7 @@ class Reopened:
         task: installed.
         method: configured as the record says; for fields that were made elsewhere, one that registers nothing.
         cohort: on the device, with masks if the method looks at them at test.
-        notes: see `differences`.
+        notes: see `differences`; and that the masks are not those that the run saw, if they are not.
     """
 
     folder: RunFolder
@@ -183,7 +183,8 @@ def reopen(
     with during("prepare", told):
         cohort = load_cohort(task, place, record.protocol, device=device, cache=cache)
     masked = _masked(cohort, task, registry, (folder, record), told, cache)
-    return Reopened(folder, record, task, method, masked, differences(registry, record))
+    notes = [*differences(registry, record), *filter(None, [other_masks(record.masks, masked)])]
+    return Reopened(folder, record, task, method, masked, tuple(notes))
 
 
 def refuse_unfinished(record: RunRecord) -> None:
@@ -268,7 +269,7 @@ def _masked(
     if record.masks is None:
         return cohort
     if record.masks.used == "training":
-        return replace(cohort, mask_labels=tuple(sorted(cohort.protocol.labels)))
+        return numbers_of_masks(cohort)
     source: Chosen[MaskSource] = chosen_by(registry, "masks", record.masks, folder, record)
     with threads_of(record.machine, cohort.device):  # they may have to be made again
         return add_masks(cohort, source, progress, modality=task.modality, cache=cache)
