@@ -1,6 +1,7 @@
 """What long work tells while it runs; who shows it is not the business of whoever does it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
@@ -65,3 +66,13 @@ class Silent:
 
     def note(self, sentence: str) -> None:
         """Say nothing."""
+
+
+@contextmanager
+def during(phase: Phase, progress: Progress, total: float | None = None, unit: str = "scan") -> Iterator[None]:
+    """A phase that is told of from its start to its end, well or not; see `Progress.started`."""
+    progress.started(phase, total, unit)
+    try:
+        yield
+    finally:
+        progress.done()

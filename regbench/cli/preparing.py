@@ -3,10 +3,9 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from regbench.api import Protocol
+from regbench.api import Protocol, Tick
 from regbench.cli.plans import Stage, Wanted, stage
 from regbench.cli.progress import shown_phase
-from regbench.engine import Tick
 from regbench.registry import Registry
 
 

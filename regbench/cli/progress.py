@@ -9,9 +9,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from regbench.api.progress import Phase, Tick, during
 from regbench.cli.console import err
-from regbench.engine import Phase, Tick
-from regbench.engine.progress import during
 
 _VERBS: dict[Phase, str] = {
     "prepare": "preparing scans",

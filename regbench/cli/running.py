@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from regbench.api import Preset
+from regbench.api import Preset, Progress, Silent
 from regbench.api.grid import times
 from regbench.cli.console import err, out, tell, warn
 from regbench.cli.errors import FAILED, INTERRUPTED, OK, WRONG_REQUEST
@@ -28,7 +28,7 @@ from regbench.cli.preparing import preparing, staged
 from regbench.cli.progress import clock, shown
 from regbench.cli.settings import read_budget, read_folders, read_settings
 from regbench.data import prepare
-from regbench.engine import Plan, Progress, Silent
+from regbench.engine import Plan
 from regbench.engine import run as run_plan
 from regbench.engine.devices import cores, resolve_device
 from regbench.engine.records.record import now

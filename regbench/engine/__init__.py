@@ -7,7 +7,6 @@ from regbench.engine.evaluation.scoring import case_of, score_fields
 from regbench.engine.masks import add_masks
 from regbench.engine.plan import Chosen, Plan
 from regbench.engine.precision import usual_precision
-from regbench.engine.progress import Phase, Progress, Silent, Tick
 from regbench.engine.proof.reopening import Reopened, reopen
 from regbench.engine.proof.verification import Verdict, verify
 from regbench.engine.records.run_id import data_fingerprint, run_id
@@ -21,13 +20,9 @@ __all__ = [
     "Best",
     "Chosen",
     "Course",
-    "Phase",
     "Plan",
-    "Progress",
     "Reopened",
-    "Silent",
     "State",
-    "Tick",
     "Verdict",
     "add_masks",
     "asked_device",

@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 
 from regbench.api import MaskRequest, MaskSource, Volume
+from regbench.api.progress import Progress, Silent, during
 from regbench.data import Cohort, cache_folder
 from regbench.data.cohorts.fingerprints import masks_fingerprint
 from regbench.data.cohorts.preprocess import VERSION
@@ -17,7 +18,6 @@ from regbench.data.files.folders import note_use
 from regbench.data.files.sealed import read_sealed, write_sealed
 from regbench.engine.apart import apart
 from regbench.engine.plan import Chosen
-from regbench.engine.progress import Progress, Silent, during
 from regbench.engine.records.run_id import digest, plugin_identity
 from regbench.errors import BusyError, DataError, RunError
 from regbench.results import MasksRecord, locked

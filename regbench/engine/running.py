@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import torch
 
+from regbench.api.progress import Progress, Silent
 from regbench.engine.apart import own_settings
 from regbench.engine.plan import Plan
-from regbench.engine.progress import Progress, Silent
 from regbench.engine.records.record import lacks
 from regbench.engine.records.run_id import data_fingerprint, run_id
 from regbench.engine.sitting import Sitting

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from regbench.api import Method, Trainable
+from regbench.api.progress import Phase, Progress, during
 from regbench.data import Cohort, load_cohort
 from regbench.data.cohorts.fingerprints import masks_fingerprint
 from regbench.data.files.atomic import write_bytes, write_text
@@ -17,7 +18,6 @@ from regbench.engine.evaluation.masks_alone import masks_alone
 from regbench.engine.evaluation.refinement import refining
 from regbench.engine.masks import add_masks, numbers_of_masks, other_masks
 from regbench.engine.plan import Plan
-from regbench.engine.progress import Phase, Progress, during
 from regbench.engine.proof.reopening import trained
 from regbench.engine.records.outside import keep_places
 from regbench.engine.records.record import metric_records, new_record, now

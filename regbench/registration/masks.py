@@ -4,10 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from regbench.api import MaskSource, Volume
+from regbench.api.progress import Progress, during
 from regbench.data import cache_folder
 from regbench.engine.masks import mask_request, masks_key
 from regbench.engine.plan import Chosen
-from regbench.engine.progress import Progress, during
 from regbench.engine.proof.reopening import Reopened, chosen_by
 from regbench.errors import BadValueError, DataError
 from regbench.registration.pair import Presented

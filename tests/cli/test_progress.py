@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 from rich.console import Console
 
+from regbench.api import Tick
 from regbench.cli.progress import BarProgress, LineProgress, amount, describe, shown_phase
-from regbench.engine import Tick
 
 
 def train(progress: BarProgress | LineProgress, steps: int = 100) -> None:

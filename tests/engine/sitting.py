@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from regbench.engine import Silent, run
+from regbench.api import Silent
+from regbench.engine import run
 from regbench.results import Store
 
 arguments: dict[str, Any]

@@ -8,9 +8,9 @@ from types import ModuleType
 import pytest
 import torch
 
-from regbench.api import Case, Field, MaskRequest, Metric, Pair, Volume
+from regbench.api import Case, Field, MaskRequest, Metric, Pair, Silent, Volume
 from regbench.data import Cohort
-from regbench.engine import Plan, Silent, evaluate, run
+from regbench.engine import Plan, evaluate, run
 from regbench.engine.apart import own_settings
 from regbench.engine.masks import mask_request
 from regbench.errors import RunError

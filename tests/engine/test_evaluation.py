@@ -9,9 +9,9 @@ import pytest
 import torch
 from scipy import ndimage
 
-from regbench.api import Card, Case, Field, Landmarks, Metric, Pair, PairId
+from regbench.api import Card, Case, Field, Landmarks, Metric, Pair, PairId, Silent, Tick
 from regbench.data import Cohort, read_field
-from regbench.engine import Silent, Tick, evaluate
+from regbench.engine import evaluate
 from regbench.engine.evaluation.scoring import groups
 from regbench.errors import RunError
 

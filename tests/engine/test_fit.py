@@ -14,8 +14,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from regbench.api import Optimisation
-from regbench.engine import Course, Silent, State, Tick, fit
+from regbench.api import Optimisation, Silent, Tick
+from regbench.engine import Course, State, fit
 from regbench.errors import DivergedError, RunError, StorageError
 from regbench.results import RunFolder
 

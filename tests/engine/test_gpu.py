@@ -7,8 +7,9 @@ from types import ModuleType
 import pytest
 import torch
 
+from regbench.api import Silent
 from regbench.data import Cohort
-from regbench.engine import Course, Plan, Silent, fit, new_network, run
+from regbench.engine import Course, Plan, fit, new_network, run
 from regbench.engine.training.sampler import Sampler
 from regbench.results import RunFolder, Store
 

@@ -8,9 +8,9 @@ from types import ModuleType
 import pytest
 import torch
 
-from regbench.api import MaskSource
+from regbench.api import MaskSource, Silent
 from regbench.data import Cohort
-from regbench.engine import Plan, Silent, add_masks, run
+from regbench.engine import Plan, add_masks, run
 from regbench.engine.masks import mask_request, masks_key
 from regbench.errors import RunError, StorageError
 from regbench.results import Store, locked

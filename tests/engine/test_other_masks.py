@@ -9,10 +9,10 @@ from types import ModuleType
 import pytest
 import torch
 
-from regbench.api import Metric, Task, Volume
+from regbench.api import Metric, Silent, Task, Volume
 from regbench.data import Cohort
 from regbench.data.cohorts.fingerprints import masks_fingerprint
-from regbench.engine import Plan, Silent, reopen, run, verify
+from regbench.engine import Plan, reopen, run, verify
 from regbench.engine.proof.reopening import phantoms_of
 from regbench.registry import Plugin, Registry
 from regbench.results import RunRecord, Store

@@ -10,9 +10,9 @@ import pytest
 import safetensors.torch
 import torch
 
-from regbench.api import Recipe
+from regbench.api import Recipe, Silent
 from regbench.data import read_field
-from regbench.engine import Plan, Silent, load_weights, run
+from regbench.engine import Plan, load_weights, run
 from regbench.engine.apart import own_settings
 from regbench.engine.evaluation.evaluate import evaluate
 from regbench.engine.seeds import derive

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from regbench.api import Metric, PairId, Task
+from regbench.api.progress import Silent
 from regbench.data import Cohort, write_field
 from regbench.engine import Plan, Reopened, reopen, run, score_fields, verify
 from regbench.engine.evaluation.evaluate import evaluate
-from regbench.engine.progress import Silent
 from regbench.engine.proof.reopening import phantoms_of
 from regbench.engine.proof.verification import Tolerance
 from regbench.errors import StorageError, WeightsError

@@ -11,12 +11,12 @@ from pathlib import Path
 import torch
 
 from regbench.api import Field, Method, Metric, Pair, PairId
+from regbench.api.progress import Progress, Tick, during
 from regbench.data import Cohort, write_field
 from regbench.engine.apart import apart
 from regbench.engine.devices import synchroniser
 from regbench.engine.evaluation.scoring import groups, rows_by_pair
 from regbench.engine.meter import MemoryMeter, Pace
-from regbench.engine.progress import Progress, Tick, during
 from regbench.engine.seeds import derive, own_randomness
 from regbench.errors import RunError
 from regbench.results import CaseRow, pair_name

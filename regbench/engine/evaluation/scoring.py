@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 
 from regbench.api import Case, Field, Metric, PairId, Volume
+from regbench.api.progress import Progress, Tick, during
 from regbench.data import Cohort
 from regbench.engine.devices import cores
-from regbench.engine.progress import Progress, Tick, during
 from regbench.errors import RegbenchError, RunError
 from regbench.results import CaseRow, pair_name
 from regbench.spatial import jacobian_determinant, warp_labels

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Literal
 
 from regbench.api.grid import times
+from regbench.api.progress import Progress, Silent, Tick, during
 from regbench.data import replacing_folder, write_itk_field
 from regbench.data.files.folders import refuse_full
 from regbench.data.learn2reg import submission_name, write_submission_field
-from regbench.engine.progress import Progress, Silent, Tick, during
 from regbench.engine.proof.reopening import Reopened
 
 Layout = Literal["l2r", "itk"]

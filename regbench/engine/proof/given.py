@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from regbench.api import Card, Field, Method, Pair, PairId
+from regbench.api.progress import Progress, Silent, during
 from regbench.data import load_cohort, write_field
 from regbench.data.files.atomic import remove_folder
 from regbench.data.learn2reg import FieldFolder, submission_name
 from regbench.engine.evaluation.scoring import score_fields
 from regbench.engine.plan import Chosen, Plan
-from regbench.engine.progress import Progress, Silent, during
 from regbench.engine.records.outside import keep_places
 from regbench.engine.records.record import lacks, new_record, now
 from regbench.engine.records.run_id import digest, pairs_digest, task_settings

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from regbench.api import Field, MaskSource, Method, Pair, PairId, Protocol, Setting, Task, Trainable
+from regbench.api.progress import Progress, Silent, during
 from regbench.data import Cohort, fingerprint, found_scans, load_cohort, phantom_folder, read_field
 from regbench.engine.apart import threads_of
 from regbench.engine.devices import resolve_device
@@ -17,7 +18,6 @@ from regbench.engine.evaluation.evaluate import Register, checked, in_order, see
 from regbench.engine.evaluation.refinement import refining
 from regbench.engine.masks import add_masks, numbers_of_masks, other_masks
 from regbench.engine.plan import Chosen
-from regbench.engine.progress import Progress, Silent, during
 from regbench.engine.proof.given import FIELDS, GivenFields
 from regbench.engine.records.outside import placed
 from regbench.engine.records.run_id import pairs_digest

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from math import isfinite, isnan
 
 from regbench.api import Metric
+from regbench.api.progress import Progress, Silent
 from regbench.engine.apart import threads_of
 from regbench.engine.devices import machine
 from regbench.engine.evaluation.evaluate import seen_pair
 from regbench.engine.evaluation.scoring import score_fields
-from regbench.engine.progress import Progress, Silent
 from regbench.engine.proof.given import FIELDS
 from regbench.engine.proof.reopening import Reopened
 from regbench.errors import StorageError

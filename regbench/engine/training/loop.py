@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from regbench.api.progress import Progress, Tick, during
 from regbench.engine.meter import MemoryMeter, Pace, Stopwatch
-from regbench.engine.progress import Progress, Tick, during
 from regbench.engine.seeds import derive, own_randomness
 from regbench.engine.training.checkpoint import Best, State, copied, read_state, write_state, write_weights
 from regbench.engine.training.course import Course

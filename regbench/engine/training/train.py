@@ -9,9 +9,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from regbench.api import Batch, PairId, Setting, Trainable
+from regbench.api.progress import Progress
 from regbench.data import Cohort
 from regbench.engine.plan import Plan
-from regbench.engine.progress import Progress
 from regbench.engine.seeds import derive, own_randomness
 from regbench.engine.training.checkpoint import State
 from regbench.engine.training.course import Course
