@@ -9,6 +9,7 @@ RegbenchError
 │   ├── WeightsError          a weights file that does not fit
 │   ├── DeviceError           a device that is asked for and is not there
 │   └── StorageError          a folder that cannot be written, a record that cannot be read
+│       └── CheckpointError       a checkpoint that no training can go on from
 └── RunError              something that was asked for failed: exit status 1
     ├── DivergedError         a loss that is not finite
     └── BusyError             another process holds the run
@@ -74,6 +75,10 @@ class DeviceError(RequestError):
 
 class StorageError(RequestError):
     """A folder that cannot be written, or a record that cannot be read."""
+
+
+class CheckpointError(StorageError):
+    """A checkpoint that no training can go on from."""
 
 
 class RunError(RegbenchError):

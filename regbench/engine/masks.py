@@ -55,6 +55,8 @@ def add_masks(
         kept = _read(folder / _FILE, cohort)
         if kept is not None:
             return _with(cohort, kept, source.plugin.name)
+        if (folder / _FILE).exists():
+            progress.note(f"The masks kept in {folder} are not what was written there; making them again.")
         with during("masks", progress, float(len(cohort.ids))):
             request = mask_request(cohort, source.instance, modality, folder / "workspace", progress)
             made = source.instance.masks(request)

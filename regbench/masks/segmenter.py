@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from regbench.api import Card, MaskRequest, MaskSource, Optimisation, Tick, Volume, patient_of
 from regbench.engine import Course, fit
-from regbench.errors import DataError
+from regbench.errors import CheckpointError, DataError
 from regbench.masks.augment import random_variant
 from regbench.results import RunFolder
 
@@ -95,6 +95,15 @@ class Segmenter(MaskSource):
         return networks
 
     def _train(self, request: MaskRequest) -> nn.Module:
+        """A trained network, from the workspace's checkpoint, or anew where that is damaged."""
+        try:
+            return self._trained(request)
+        except CheckpointError:
+            request.progress.note(f"The segmenter's checkpoint in {request.workspace} is damaged; training anew.")
+            RunFolder(request.workspace).state.unlink()
+            return self._trained(request)
+
+    def _trained(self, request: MaskRequest) -> nn.Module:
         torch.manual_seed(request.seed)
         network = self._network(1 + len(request.labels)).to(request.device)
         scans = sorted(request.training_labels)

@@ -19,10 +19,20 @@ Add = Callable[..., Cohort]
 
 
 @pytest.fixture
-def add(toys: ModuleType, tmp_path: Path) -> Add:
+def notes() -> list[str]:
+    """What `add` has told."""
+    return []
+
+
+@pytest.fixture
+def add(toys: ModuleType, tmp_path: Path, notes: list[str]) -> Add:
+    class Told(Silent):
+        def note(self, sentence: str) -> None:
+            notes.append(sentence)
+
     def adds(cohort: Cohort, source: MaskSource) -> Cohort:
         chosen = toys.chosen("masks", source, "halves")
-        return add_masks(cohort, chosen, Silent(), modality="ct", cache=tmp_path)
+        return add_masks(cohort, chosen, Told(), modality="ct", cache=tmp_path)
 
     return adds
 
@@ -59,9 +69,10 @@ def test_without_labels_there_is_none_to_show(toy_cohort: Cohort, toys: ModuleTy
     assert (request.truth, request.training_labels) == (None, {})
 
 
-def test_masks_are_made_once(toy_cohort: Cohort, toys: ModuleType, tmp_path: Path, add: Add) -> None:
+def test_masks_are_made_once(toy_cohort: Cohort, toys: ModuleType, tmp_path: Path, add: Add, notes: list[str]) -> None:
     first, second = add(toy_cohort, toys.Halves()), add(toy_cohort, toys.Halves())
     assert times_asked(tmp_path) == 1
+    assert notes == []
     assert first.masks is not None
     assert second.masks is not None
     assert torch.equal(first.masks, second.masks)
@@ -152,7 +163,7 @@ def test_a_byte_that_changed_in_kept_masks_is_seen(
 
 @pytest.mark.parametrize("damage", [b"", b"nothing at all", None])
 def test_a_damaged_file_of_masks_is_made_anew(
-    toy_cohort: Cohort, toys: ModuleType, tmp_path: Path, add: Add, damage: bytes | None
+    toy_cohort: Cohort, toys: ModuleType, tmp_path: Path, add: Add, notes: list[str], damage: bytes | None
 ) -> None:
     first = add(toy_cohort, toys.Halves())
     (path,) = tmp_path.rglob("masks.safetensors")
@@ -162,6 +173,8 @@ def test_a_damaged_file_of_masks_is_made_anew(
     assert first.masks is not None
     assert second.masks is not None
     assert torch.equal(first.masks, second.masks)
+    (said,) = notes
+    assert said == f"The masks kept in {path.parent} are not what was written there; making them again."
 
 
 @pytest.mark.parametrize(("wrong", "said"), [("missing", "no label map for scan 0004"), ("label", r"labels \[77\]")])

@@ -62,6 +62,31 @@ def test_an_unseen_patient_is_segmented_and_a_second_call_only_reads(request_: M
     assert (request_.workspace / "weights.safetensors").stat().st_mtime_ns == written
 
 
+@pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "of another network"])
+def test_a_damaged_checkpoint_is_told_of_and_its_training_done_anew(request_: MaskRequest, damage: str) -> None:
+    notes: list[str] = []
+
+    class Told(Silent):
+        def note(self, sentence: str) -> None:
+            notes.append(sentence)
+
+    few, request = replace(SMALL, steps=3), replace(request_, progress=Told())
+    first = few.masks(request)
+    state = request.workspace / "state.pt"
+    whole = bytearray(state.read_bytes())
+    whole[len(whole) // 2] ^= 1
+    state.write_bytes({"flipped": whole, "cut": whole[: len(whole) // 2]}.get(damage, b""))
+    if damage == "of another network":
+        state.unlink()
+        replace(few, channels=4).masks(request_)
+    assert notes == []
+    again = few.masks(request)
+    assert notes == [f"The segmenter's checkpoint in {request.workspace} is damaged; training anew."]
+    assert all(torch.equal(again[scan].data, first[scan].data) for scan in first)
+    assert few.masks(request).keys() == first.keys()
+    assert len(notes) == 1
+
+
 def test_it_tells_how_far_it_has_come(request_: MaskRequest) -> None:
     told: list[object] = []
 

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from regbench.data.files.atomic import write_bytes
-from regbench.errors import StorageError, WeightsError
+from regbench.errors import CheckpointError, WeightsError
 
 Weights = Mapping[str, Tensor]
 _VERSION = 1
@@ -98,7 +98,7 @@ def read_state(path: Path) -> State | None:
     """Read a checkpoint; None where there is none. Nothing but tensors and plain data is unpickled.
 
     Raises:
-        StorageError: where it cannot be read.
+        CheckpointError: where it cannot be read.
     """
     try:
         with zipfile.ZipFile(path) as archive:  # torch itself does not look at its checksums
@@ -106,13 +106,15 @@ def read_state(path: Path) -> State | None:
                 raise ValueError(f"{damaged} is not what was written")
         content = torch.load(path, map_location="cpu", weights_only=True)
         if content.pop("version") != _VERSION:
-            raise StorageError(f"{path} is a checkpoint of another version of regbench; start again with --force.")
+            raise CheckpointError(f"{path} is a checkpoint of another version of regbench; start again with --force.")
         best = content.pop("best")
         return State(best=Best(**best) if best else None, **content)
     except FileNotFoundError:
         return None
     except _UNREADABLE as error:
-        raise StorageError(f"The checkpoint {path} cannot be read; remove it, or start again with --force.") from error
+        raise CheckpointError(
+            f"The checkpoint {path} cannot be read; remove it, or start again with --force."
+        ) from error
 
 
 def copied(weights: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from regbench.engine.training.checkpoint import Best, State, copied, read_state,
 from regbench.engine.training.course import Course
 from regbench.engine.training.interrupt import interruption
 from regbench.engine.training.terms import TermBuffer, checked_terms, gradient_norm, weighted_sum
-from regbench.errors import DivergedError, RunError, StorageError
+from regbench.errors import CheckpointError, DivergedError, RunError
 from regbench.results import History, RunFolder
 
 Losses = Callable[[int], Mapping[str, Float[Tensor, ""]]]
@@ -49,6 +49,7 @@ def fit(
         DivergedError: for a loss term or gradient that is not finite; the last good weights are written.
         RunError: for loss terms that nothing can be learnt by.
         KeyboardInterrupt: at the end of the step in which it came, after a checkpoint.
+        CheckpointError: where no training can go on from the folder's checkpoint; it stays as it was.
         StorageError: where the folder cannot be written; what was there stays as it was.
     """
     training = _Training(network, losses, course, folder, progress, validate)
@@ -96,7 +97,7 @@ class _Training:
                 self.network.load_state_dict(before.network)
                 self.optimiser.load_state_dict(dict(before.optimiser))
             except (RuntimeError, ValueError) as error:
-                raise StorageError(
+                raise CheckpointError(
                     f"The checkpoint {self.folder.state} does not fit the network any more; start again with --force."
                 ) from error
             self.step, self.best, self.finished = before.step, before.best, before.finished
