@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from regbench.results.record import SCHEMA_VERSION, RunRecord
 
 _RECORD = "run.json"
 _SEAL = "seal"
+_DEPTH = 3  # of a run below its store
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ class Listing:
 
     Attributes:
         runs: each readable run.
-        faults: one sentence for each record that cannot be read, with its path.
+        faults: one sentence for each record, or folder of some, that cannot be read, with its path.
     """
 
     runs: tuple[tuple[RunFolder, RunRecord], ...]
@@ -159,8 +161,8 @@ class Store:
     def list(self) -> Listing:
         """Every run that can be read, and what is wrong with the others."""
         runs: dict[str, tuple[RunFolder, RunRecord]] = {}
-        faults = []
-        for folder in self._folders():
+        folders, faults = _folders_below(self.root)
+        for folder in folders:
             try:
                 record = _own_record(folder)
             except StorageError as error:
@@ -180,25 +182,39 @@ class Store:
         Raises:
             UnknownNameError: if there is none.
             BadValueError: if several are meant.
-            StorageError: if its record cannot be read.
+            StorageError: if its record cannot be read, or a folder where it may be.
         """
         folder = RunFolder(Path(name))
         record = folder.load() if name else None
         if record:
             return folder, record
-        folders = [*self._folders()]
+        folders, unreadable = _folders_below(self.root)
         found = [folder for folder in folders if name and folder.path.name.startswith(name)]
         if len(found) > 1:
             names = ", ".join(folder.path.name for folder in found)
             raise BadValueError(f"'{name}' may be any of the runs {names}; give more of the id, or a folder.")
+        if not found and unreadable:
+            raise StorageError("\n".join(unreadable))
         if not found:
             raise UnknownNameError("run", name, [folder.path.name for folder in folders])
         return found[0], _own_record(found[0])
 
-    def _folders(self) -> Iterator[RunFolder]:
-        """Every folder with something that only a run has."""
-        files = [file for name in (_RECORD, "cases.csv") for file in self.root.glob(f"*/*/*/{name}")]
-        return (RunFolder(path) for path in sorted({file.parent for file in files}))
+
+def _folders_below(root: Path) -> tuple[list[RunFolder], list[str]]:
+    """Every folder with something that only a run has, and a sentence for each that cannot be looked into."""
+    paths: list[Path] = []
+    errors: list[OSError] = []
+    for name, below, files in os.walk(root, onerror=errors.append, followlinks=True):
+        path = Path(name)
+        if len(path.relative_to(root).parts) == _DEPTH:
+            below.clear()
+            paths += [path] if {_RECORD, "cases.csv"} & {*files} else []
+    faults = [
+        f"{error.filename} cannot be read: {error.strerror}; its runs are left out."
+        for error in errors
+        if not isinstance(error, FileNotFoundError)  # a store need not exist
+    ]
+    return [RunFolder(path) for path in sorted(paths)], faults
 
 
 def _own_record(folder: RunFolder) -> RunRecord:

@@ -1,6 +1,7 @@
 import errno
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -105,6 +106,34 @@ def test_a_run_counts_once_and_only_in_its_own_folder(tmp_path: Path, make_recor
     with pytest.raises(StorageError, match=r"lacks its run\.json"):
         store.find("abd")
     assert store.find(str(copy))[1].run_id == "abc1"
+
+
+def test_folders_that_cannot_be_looked_into_are_named(
+    tmp_path: Path, make_record: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As another user's; for root, who may read everything, the refusal is played."""
+    store = Store(tmp_path)
+    good = put(store, make_record("good"))
+    closed = [put(store, make_record("own")).path, put(store, make_record("abc1", task="theirs")).path.parents[1]]
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if Path(path) in closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr("os.scandir", refuse)
+    listing = store.list()
+    assert [folder for folder, _ in listing] == [good]
+    assert sorted(listing.faults) == sorted(
+        f"{path} cannot be read: Permission denied; its runs are left out." for path in closed
+    )
+    assert store.find("good")[0] == good
+    with pytest.raises(StorageError, match="theirs cannot be read: Permission denied"):
+        store.find("abc1")
+    file = tmp_path / "file"
+    file.touch()
+    assert Store(file).list().faults == (f"{file} cannot be read: Not a directory; its runs are left out.",)
 
 
 def test_find_by_folder_by_id_and_by_its_beginning(tmp_path: Path, make_record: Make) -> None:
