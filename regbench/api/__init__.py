@@ -7,8 +7,9 @@ displacement along axis c **in voxels of that grid**, and it pulls back: moved(x
 The names are imported when they are first asked for, so that a board is printed without torch.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from regbench.lazy import lazily
 
 if TYPE_CHECKING:
     from regbench.api.card import Card
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from regbench.api.progress import Progress, Silent, Tick
     from regbench.api.protocol import Crop, PairId, Percentiles, Protocol, Squeeze, Window, patient_of
     from regbench.api.task import Scan, Task
+else:
+    __getattr__ = lazily(__name__)
 
 __all__ = [
     "Batch",
@@ -55,44 +58,3 @@ __all__ = [
     "Window",
     "patient_of",
 ]
-
-_HOME = {
-    "Batch": "pair",
-    "Card": "card",
-    "Case": "metric",
-    "Crop": "protocol",
-    "Field": "geometry",
-    "Grid": "grid",
-    "Landmarks": "geometry",
-    "MaskRequest": "masks",
-    "MaskSource": "masks",
-    "Method": "method",
-    "Metric": "metric",
-    "Optimisation": "method",
-    "Pair": "pair",
-    "PairId": "protocol",
-    "Percentiles": "protocol",
-    "Preset": "method",
-    "Progress": "progress",
-    "Protocol": "protocol",
-    "Recipe": "method",
-    "Scan": "task",
-    "Setting": "pair",
-    "Shape": "grid",
-    "Silent": "progress",
-    "Squeeze": "protocol",
-    "Task": "task",
-    "Tick": "progress",
-    "Trainable": "method",
-    "Truth": "pair",
-    "Volume": "geometry",
-    "Window": "protocol",
-    "patient_of": "protocol",
-}
-
-if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> object:
-        if name not in _HOME:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

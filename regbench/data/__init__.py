@@ -3,8 +3,9 @@
 The names are imported when they are first asked for, so that a record is read and written without torch.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from regbench.lazy import lazily
 
 if TYPE_CHECKING:
     from regbench.data.checks.check import check, fitting_protocol, found_scans
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from regbench.data.files.itk import write_itk_field
     from regbench.data.files.landmarks import read_landmarks
     from regbench.data.files.nifti import read_volume, write_volume
+else:
+    __getattr__ = lazily(__name__)
 
 __all__ = [
     "Cohort",
@@ -44,35 +47,3 @@ __all__ = [
     "write_text",
     "write_volume",
 ]
-
-_HOME = {
-    "Cohort": "cohorts.cohort",
-    "Points": "cohorts.cohort",
-    "cache_folder": "files.folders",
-    "check": "checks.check",
-    "fingerprint": "cohorts.fingerprints",
-    "fitting_protocol": "checks.check",
-    "found_scans": "checks.check",
-    "load_cohort": "cohorts.loading",
-    "phantom_folder": "cohorts.phantoms",
-    "prepare": "cohorts.loading",
-    "read_field": "files.fields",
-    "read_landmarks": "files.landmarks",
-    "read_protocols": "cohorts.protocols",
-    "read_volume": "files.nifti",
-    "remove_folder": "files.atomic",
-    "replacing_file": "files.atomic",
-    "replacing_folder": "files.atomic",
-    "write_bytes": "files.atomic",
-    "write_field": "files.fields",
-    "write_itk_field": "files.itk",
-    "write_text": "files.atomic",
-    "write_volume": "files.nifti",
-}
-
-if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> object:
-        if name not in _HOME:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
