@@ -4,7 +4,7 @@ import importlib.util
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -14,6 +14,7 @@ import torch
 
 from regbench.api import Protocol, Task
 from regbench.data import Cohort
+from regbench.results import MachineRecord, MetricRecord
 
 # Imports and compilation fall into whichever example comes first: no example's time says anything.
 hypothesis.settings.register_profile("regbench", deadline=None)
@@ -27,19 +28,25 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["OMP_NUM_THREADS"] = "1"
 
 
-def _beside(name: str) -> ModuleType:
+def _load(name: str, file: Path) -> ModuleType:
     """A helper module of the tests, which are no package."""
-    spec = importlib.util.spec_from_file_location(f"regbench_tests_{name}", Path(__file__).with_name(f"{name}.py"))
+    spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 
 
-_real_data = _beside("real_data")
-_toy = _beside("toy")
+_real_data = _load("regbench_tests_real_data", Path(__file__).with_name("real_data.py"))
+_toy = _load("regbench_tests_toy", Path(__file__).with_name("toy.py"))
+
+
+@pytest.fixture(scope="session")
+def load_module() -> Callable[[str, Path], ModuleType]:
+    """Load a file as a module of a name."""
+    return _load
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +65,29 @@ def acdc_folder() -> Path:
 def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test reads or writes the user's cache."""
     monkeypatch.setenv("REGBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def a_machine() -> MachineRecord:
+    """What runs that nobody ran were run on."""
+    return MachineRecord(
+        system="Linux", processor="A processor", cores=2, accelerator=None, python="3.11", torch="2.13", cuda=None,
+        precision="float32", tf32=False, deterministic=True, git=None,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def metric_records() -> Mapping[str, MetricRecord]:
+    """How the columns of runs that nobody ran are read."""
+    return {
+        "dsc": MetricRecord(title="Dice", unit="%", higher_is_better=True, digits=1),
+        "hd95": MetricRecord(title="HD95", unit="mm", higher_is_better=False, digits=2),
+        "sdlogj": MetricRecord(title="SDlogJ", unit="", higher_is_better=False, digits=3),
+        "hd95-l2r": MetricRecord(title="HD95 (l2r)", unit="voxel", higher_is_better=False, digits=2),
+        "sdlogj-l2r": MetricRecord(title="SDlogJ (l2r)", unit="", higher_is_better=False, digits=3),
+        "folding": MetricRecord(title="Folding", unit="%", higher_is_better=False, digits=2),
+        "tre": MetricRecord(title="TRE", unit="mm", higher_is_better=False, digits=2),
+    }
 
 
 @pytest.fixture(scope="session")

@@ -60,9 +60,11 @@ def score_given(order: GivenOrder) -> None:
     record = evaluate_fields(plan, order.fields, store, shown(), force=order.force)
     took = clock(sum(record.cost.wall_seconds.values()))
     tell(f"{record.row}: {len(record.protocol.test_pairs)} pairs scored in {took} (run {record.run_id[:8]})")
-    runs, _ = measured(store)
+    runs, faults = measured(store)
     for board in boards(run for run in runs if board_key(run.record) == board_key(record)):
         out().print("", renderable(board, brief=True))
+    for fault in faults:
+        warn(fault)
 
 
 def _plan(order: GivenOrder, registry: Registry, metrics: Mapping[str, Metric]) -> Plan:

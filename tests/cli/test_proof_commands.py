@@ -197,9 +197,13 @@ def test_fields_made_elsewhere_are_on_the_board(waves: Call) -> None:
     folder = made(waves)
     waves("export", folder, "--to", "l2r", "-o", "submission")
     words = ("evaluate", "--task", "balls", "--fields", "submission", "--name", "Mine 2025")
+    damaged = Path("runs/balls/waves/0123456789ab/run.json")
+    damaged.parent.mkdir()
+    damaged.write_text("{")
     result = waves(*words, "--save-fields")
     assert result.exit_code == 0, result.output
     assert "Mine 2025" in result.stdout
+    assert f"{damaged} is no run record" in result.stderr, "what is not on the board is named beside it"
     (other,) = Path("runs/balls/Mine 2025").iterdir()
     assert rows(other) == rows(folder)
     record = json.loads((other / "run.json").read_text())

@@ -22,20 +22,6 @@ from regbench.results import (
 
 MakeRun = Callable[..., Measured]
 
-METRICS = {
-    "dsc": MetricRecord(title="Dice", unit="%", higher_is_better=True, digits=1),
-    "hd95": MetricRecord(title="HD95", unit="mm", higher_is_better=False, digits=2),
-    "sdlogj": MetricRecord(title="SDlogJ", unit="", higher_is_better=False, digits=3),
-    "hd95-l2r": MetricRecord(title="HD95 (l2r)", unit="voxel", higher_is_better=False, digits=2),
-    "sdlogj-l2r": MetricRecord(title="SDlogJ (l2r)", unit="", higher_is_better=False, digits=3),
-    "folding": MetricRecord(title="Folding", unit="%", higher_is_better=False, digits=2),
-    "tre": MetricRecord(title="TRE", unit="mm", higher_is_better=False, digits=2),
-}
-MACHINE = MachineRecord(
-    system="Linux", processor="A processor", cores=2, accelerator=None, python="3.11", torch="2.13", cuda=None,
-    precision="float32", tf32=False, deterministic=True, git=None,
-)  # fmt: skip
-
 
 @pytest.fixture
 def protocol() -> Protocol:
@@ -51,7 +37,7 @@ def protocol() -> Protocol:
 
 
 @pytest.fixture
-def make_run(protocol: Protocol) -> MakeRun:
+def make_run(protocol: Protocol, a_machine: MachineRecord, metric_records: Mapping[str, MetricRecord]) -> MakeRun:
     """A finished run with the given values; what is not given is plausible."""
 
     def make(
@@ -89,13 +75,13 @@ def make_run(protocol: Protocol) -> MakeRun:
                 "masks": masks,
                 "training": TrainingRecord(recipe=recipe or {}, steps=steps, steps_done=steps) if trained else None,
                 "seed": seed,
-                "machine": MACHINE,
+                "machine": a_machine,
                 "cost": CostRecord(seconds_per_pair=0.5, peak_memory_mib=512, parameters=1000 if trained else None,
                                    wall_seconds={"train": 60.0} if trained else {}),
                 "status": "done",
                 "started": "2025-01-01T00:00:00Z",
                 "finished": f"2025-01-01T01:00:{seed:02d}Z",
-                "metrics": {name: METRICS[name] for name in tables},
+                "metrics": {name: metric_records[name] for name in tables},
                 **fields,
             }
         )  # fmt: skip

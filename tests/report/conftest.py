@@ -27,15 +27,6 @@ from regbench.results import (
     TrainingRecord,
 )
 
-METRICS = {
-    "dsc": MetricRecord(title="Dice", unit="%", higher_is_better=True, digits=1),
-    "hd95": MetricRecord(title="HD95", unit="mm", higher_is_better=False, digits=2),
-    "folding": MetricRecord(title="Folding", unit="%", higher_is_better=False, digits=2),
-}
-MACHINE = MachineRecord(
-    system="Linux", processor="A processor", cores=2, accelerator=None, python="3.11", torch="2.13", cuda=None,
-    precision="float32", tf32=False, deterministic=True, git=None,
-)  # fmt: skip
 MASKS = MasksRecord(
     name="files", title="Files", distribution="regbench", version="1", configuration={"folder": "/secret/place/masks"},
     saw_test_images=False, saw_test_labels=False, used="training",
@@ -65,7 +56,9 @@ ROWS = (
 )
 
 
-def made(ask: Ask, protocol: Protocol, place: int) -> Measured:
+def made(
+    ask: Ask, protocol: Protocol, place: int, machine: MachineRecord, metrics: Mapping[str, MetricRecord]
+) -> Measured:
     random = np.random.default_rng(place)
     pairs, labels = len(protocol.test_pairs), len(protocol.labels)
     done = ask.status == "done"
@@ -80,22 +73,22 @@ def made(ask: Ask, protocol: Protocol, place: int) -> Measured:
         protocol=protocol, preset="quick", data=DataRecord(kind="phantom", fingerprint="f" * 16, pairs="p" * 16),
         method=MethodRecord(name=ask.method, title=ask.title or "Initial", distribution="regbench", version="1.0",
                             configuration={"weights": "/secret/place/weights.pt"}, trainable=trained),
-        masks=ask.masks, seed=0, machine=MACHINE,
+        masks=ask.masks, seed=0, machine=machine,
         training=TrainingRecord(recipe={}, steps=60, steps_done=60) if trained else None,
         cost=CostRecord(seconds_per_pair=ask.seconds, peak_memory_mib=512, parameters=1000 if trained else None),
         status=ask.status, reason=None if done else "It broke.", started="2025-01-01T00:00:00Z",
-        finished="2025-01-01T01:00:00Z", metrics=METRICS if done else {},
+        finished="2025-01-01T01:00:00Z", metrics={name: metrics[name] for name in tables} if done else {},
     )  # fmt: skip
     return Measured(record, tables if done else {}, frozenset({"dsc", "hd95"}))
 
 
 @pytest.fixture(scope="session")
-def board(toy_protocol: Protocol) -> Board:
+def board(toy_protocol: Protocol, a_machine: MachineRecord, metric_records: Mapping[str, MetricRecord]) -> Board:
     """Six pairs of four patients; Initial, four rows, one failure."""
     test = ("0001", "0004", "0005", "0006")
     pairs = tuple(PairId(a, b) for n, a in enumerate(test) for b in test[n + 1 :])
     protocol = toy_protocol.model_copy(update={"test": test, "test_pairs": pairs})
-    return boards([made(ask, protocol, place) for place, ask in enumerate(ROWS)])[0]
+    return boards([made(ask, protocol, place, a_machine, metric_records) for place, ask in enumerate(ROWS)])[0]
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from regbench.results import DataRecord, MachineRecord, MethodRecord, RunRecord
 
 
 @pytest.fixture
-def make_record(toy_protocol: Protocol) -> Callable[..., RunRecord]:
+def make_record(toy_protocol: Protocol, a_machine: MachineRecord) -> Callable[..., RunRecord]:
     def make(run_id: str = "abc123", **changes: object) -> RunRecord:
         record = RunRecord(
             run_id=run_id,
@@ -19,19 +19,7 @@ def make_record(toy_protocol: Protocol) -> Callable[..., RunRecord]:
             data=DataRecord(kind="phantom", fingerprint="f", pairs="p"),
             method=MethodRecord(name="toy", title="Toy", distribution="d", version="1", configuration={"width": 2}),
             seed=0,
-            machine=MachineRecord(
-                system="s",
-                processor="p",
-                cores=2,
-                accelerator=None,
-                python="3",
-                torch="2",
-                cuda=None,
-                precision="float32",
-                tf32=False,
-                deterministic=True,
-                git=None,
-            ),
+            machine=a_machine,
             status="done",
             started="2026-01-01T00:00:00+00:00",
         )
