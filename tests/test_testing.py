@@ -1,10 +1,9 @@
 """The conformance checks find every fault that they are for, and nothing in what is sound."""
 
-import importlib.util
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar
 
 import pytest
@@ -557,16 +556,10 @@ def test_faults_of_a_mask_source_are_found(members: dict[str, Any], said: str) -
 
 
 @pytest.fixture
-def balls() -> type:
+def balls(load_module: Callable[[str, Path], ModuleType]) -> type:
     """The task of the separate distribution, straight from its file."""
     file = Path(__file__).parent / "plugins" / "toybox" / "src" / "toybox" / "balls.py"
-    spec = importlib.util.spec_from_file_location("toybox_balls", file)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module.Balls
+    return load_module("toybox_balls", file).Balls
 
 
 def test_faults_of_a_task_are_found(balls: Any) -> None:

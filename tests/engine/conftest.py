@@ -1,5 +1,3 @@
-import importlib.util
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -12,23 +10,10 @@ from regbench.engine import Plan
 from regbench.results import Store
 
 
-def _load_toys() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("regbench_engine_toys", Path(__file__).with_name("toys.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-_toys = _load_toys()
-
-
 @pytest.fixture(scope="session")
-def toys() -> ModuleType:
+def toys(load_module: Callable[[str, Path], ModuleType]) -> ModuleType:
     """The engine's own toys (tests/engine/toys.py)."""
-    return _toys
+    return load_module("regbench_engine_toys", Path(__file__).with_name("toys.py"))
 
 
 class Clock:
@@ -59,9 +44,9 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def make_plan(toy_task: Task, toy_folder: Path, tmp_path: Path) -> Callable[..., Plan]:
+def make_plan(toys: ModuleType, toy_task: Task, toy_folder: Path, tmp_path: Path) -> Callable[..., Plan]:
     def make(method: Method | None = None, **changes: Any) -> Plan:
-        plan: Plan = _toys.plan(toy_task, toy_folder, method or _toys.ToyMethod(), cache=tmp_path / "cache", **changes)
+        plan: Plan = toys.plan(toy_task, toy_folder, method or toys.ToyMethod(), cache=tmp_path / "cache", **changes)
         return plan
 
     return make
