@@ -12,25 +12,6 @@ from regbench.errors import RegbenchError, RequestError, lacks_memory
 
 OK, FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
 DEBUG = "--debug"
-_ORDER = [
-    "run",
-    "leaderboard",
-    "register",
-    "evaluate",
-    "verify",
-    "export",
-    "report",
-    "bundle",
-    "merge",
-    "list",
-    "show",
-    "data",
-    "masks",
-    "new",
-    "check",
-    "cite",
-    "doctor",
-]
 
 # Typer brings its own copy of click or uses the installed one; this is the class that both agree on.
 _UsageError: Any = typer.BadParameter.__bases__[0]
@@ -38,11 +19,6 @@ _UsageError: Any = typer.BadParameter.__bases__[0]
 
 class Commands(TyperGroup):
     """The root group: the only place where an exception becomes a message and a status."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        """In the order in which they are needed."""
-        names = super().list_commands(ctx)
-        return [name for name in _ORDER if name in names] + [name for name in names if name not in _ORDER]
 
     def main(
         self,
