@@ -106,6 +106,12 @@ def test_masks_give_a_row_of_their_own(run) -> None:
     assert "Learner + truth" in result.stdout
 
 
+def test_what_is_asked_for_twice_is_run_once(run) -> None:
+    result = run("--method", "learner", "--steps", "1", *("--seed", "0", "--masks", "none") * 2, "--force")
+    assert result.exit_code == 0, result.output
+    assert "2/2 learner, seed 0" in result.stdout
+
+
 def test_real_scans_are_another_board(run, balls_folder: Path) -> None:
     run("--method", "centroid")
     result = run("--method", "centroid", "--data", balls_folder)
