@@ -10,6 +10,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from regbench.api import Case, Field, Grid, Landmarks, Metric, Shape, Truth, Volume
+from regbench.engine.evaluation.scoring import contents
 from regbench.spatial import jacobian_determinant, warp_labels
 from regbench.testing.faults import card_faults, gather, instance_of
 from regbench.testing.scenes import SPACING_MM
@@ -56,10 +57,10 @@ def _form(metric: Metric) -> Iterator[str]:
 
 def _one_case(metric: Metric) -> Iterator[str]:
     case = _case(_rough_field())
-    before = [t.clone() for t in _tensors(case)]
+    before = [bits.clone() for bits in contents(case)]
     values = metric.measure(case)
     yield from _value_faults(values)
-    if any(not torch.equal(a, b) for a, b in zip(before, _tensors(case), strict=True)):
+    if any(not torch.equal(a, b) for a, b in zip(before, contents(case), strict=True)):
         yield "It wrote to the case that it was given; a metric is a pure function."
     if dict(values) != dict(metric.measure(_case(_rough_field()))):
         yield "The same case measured twice gives two results."
@@ -134,13 +135,3 @@ def _boxes(shift: int) -> UInt8[Tensor, "i j k"]:
 def _rough_field() -> Float[Tensor, "3 i j k"]:
     """Random at every voxel, so that it folds."""
     return _ROUGH_VOXELS * torch.randn((3, *_SHAPE), generator=torch.Generator().manual_seed(0))
-
-
-def _tensors(case: Case) -> list[Tensor]:
-    return [
-        case.field.displacement,
-        case.truth.fixed_labels.data,
-        case.truth.moving_labels.data,
-        case.moved_labels.data,
-        case.determinant,
-    ]

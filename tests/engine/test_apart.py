@@ -7,12 +7,14 @@ from types import ModuleType
 
 import pytest
 import torch
+from torch import nn
 
 from regbench.api import Case, Field, MaskRequest, Metric, Pair, Silent, Volume
 from regbench.data import Cohort
-from regbench.engine import Plan, evaluate, run
+from regbench.engine import Plan, evaluate, new_network, run
 from regbench.engine.apart import own_settings
 from regbench.engine.masks import mask_request
+from regbench.engine.training.train import mean_dsc
 from regbench.errors import RunError
 from regbench.results import Store
 
@@ -46,6 +48,22 @@ def test_a_method_that_writes_to_its_pair_changes_no_other(toy_cohort: Cohort, t
     assert same(toy_cohort, before)
 
 
+def test_a_method_that_writes_to_its_pair_in_a_validation_changes_no_other(
+    toy_cohort: Cohort, toys: ModuleType
+) -> None:
+    class Writes(toys.ToyMethod):  # type: ignore[name-defined, misc]
+        def predict(self, network: nn.Module, pair: Pair) -> Field:
+            found: Field = super().predict(network, pair)
+            pair.fixed.data.zero_()
+            pair.grid.affine[...] = 0
+            return found
+
+    before = content(toy_cohort)
+    network = new_network(Writes(), toy_cohort.setting, toy_cohort.device, 0)
+    mean_dsc(Writes(), network, toy_cohort, toy_cohort.protocol.validation_pairs[0])
+    assert same(toy_cohort, before)
+
+
 def test_a_method_that_shrinks_the_voxels_is_not_scored_by_them(toy_cohort: Cohort, toys: ModuleType) -> None:
     class Shrinks(toys.Shift):  # type: ignore[name-defined, misc]
         def register(self, pair: Pair) -> Field:
@@ -73,14 +91,19 @@ def test_a_method_may_use_the_same_memory_for_every_field(toy_cohort: Cohort, to
     assert apart == together
 
 
-@pytest.mark.parametrize("what", ["truth", "moved", "field"])
+@pytest.mark.parametrize("what", ["truth", "moved", "field", "determinant", "landmarks", "reverse"])
 def test_a_metric_that_writes_to_its_case_fails_the_run(toy_cohort: Cohort, toys: ModuleType, what: str) -> None:
     class Writes(Metric):
         def measure(self, case: Case) -> Mapping[int | None, float]:
+            assert case.truth.landmarks is not None
+            assert case.reverse is not None
             tensors = {
                 "truth": case.truth.fixed_labels.data,
                 "moved": case.moved_labels.data,
                 "field": case.field.displacement,
+                "determinant": case.determinant,
+                "landmarks": case.truth.landmarks.moving,
+                "reverse": case.reverse.displacement,
             }
             tensors[what].numpy()[...] += 1
             return {None: 1.0}

@@ -1,6 +1,5 @@
 """Register the test pairs, time it, and score the fields."""
 
-import shutil
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +11,7 @@ import torch
 
 from regbench.api import Field, Method, Metric, Pair, PairId
 from regbench.api.progress import Progress, Tick, during
-from regbench.data import Cohort, write_field
+from regbench.data import Cohort, remove_folder, write_field
 from regbench.engine.apart import apart
 from regbench.engine.devices import synchroniser
 from regbench.engine.evaluation.scoring import groups, rows_by_pair
@@ -85,6 +84,7 @@ def evaluate(
 
     Raises:
         RunError: if a field is not finite or does not lie on its pair's grid, or a metric fails.
+        StorageError: if the folder cannot be made anew.
     """
     evaluation = _Evaluating(method, register, cohort, metrics, progress, seed, fields)
     total = float(len(cohort.protocol.test_pairs))
@@ -113,7 +113,7 @@ class _Evaluating:
     def all(self) -> Evaluation:
         skipped = skipped_pairs(self.method, self.cohort)
         if self.fields is not None:
-            shutil.rmtree(self.fields, ignore_errors=True)
+            remove_folder(self.fields)
         out_of_scope = {pair for pair, _ in skipped}
         pairs = [pair for pair in self.cohort.protocol.test_pairs if pair not in out_of_scope]
         keep = None if self.fields is None else partial(_write, self.fields)

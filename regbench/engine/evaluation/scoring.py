@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
+from jaxtyping import UInt8
+from torch import Tensor
 
 from regbench.api import Case, Field, Metric, PairId, Volume
 from regbench.api.progress import Progress, Tick, during
@@ -98,11 +100,9 @@ def _score(
         RunError: if a metric fails, or writes to its case, which the others and other pairs are scored by.
     """
     case = case_of(field, cohort, pair, reverse)
-    maps = (case.truth.fixed_labels, case.truth.moving_labels, case.moved_labels)
-    shared = [field.displacement, *(volume.data for volume in maps)]
-    before = [tensor.clone() for tensor in shared]
+    before = [bits.clone() for bits in contents(case)]
     rows = [row for name, metric in metrics.items() for row in _measure(name, metric, case, pair)]
-    if not all(torch.equal(*both) for both in zip(shared, before, strict=True)):
+    if not all(torch.equal(*both) for both in zip(contents(case), before, strict=True)):
         raise RunError(
             f"A metric wrote to the case of pair {pair_name(pair)}; find it with 'regbench check metric NAME'."
         )
@@ -126,6 +126,16 @@ def case_of(field: Field, cohort: Cohort, pair: PairId, reverse: Field | None = 
         determinant=jacobian_determinant(field.displacement),
         reverse=reverse,
     )
+
+
+def contents(case: Case) -> list[UInt8[Tensor, "..."]]:
+    """The bytes of every tensor of a case, to see whether a metric wrote to one."""
+    truth, reverse = case.truth, case.reverse
+    tensors = [volume.data for volume in (truth.fixed_labels, truth.moving_labels, case.moved_labels)]
+    tensors += [case.field.displacement, case.determinant]
+    tensors += [truth.landmarks.fixed, truth.landmarks.moving] if truth.landmarks else []
+    tensors += [reverse.displacement] if reverse else []
+    return [tensor.contiguous().view(torch.uint8) for tensor in tensors]
 
 
 def _measure(name: str, metric: Metric, case: Case, pair: PairId) -> list[CaseRow]:

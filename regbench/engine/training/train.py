@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from regbench.api import Batch, PairId, Setting, Trainable
 from regbench.api.progress import Progress
 from regbench.data import Cohort
+from regbench.engine.evaluation.evaluate import seen_pair
 from regbench.engine.plan import Plan
 from regbench.engine.seeds import derive, own_randomness
 from regbench.engine.training.checkpoint import State
@@ -114,8 +115,7 @@ def flipped(batch: Batch, axes: tuple[int, ...]) -> Batch:
 
 def mean_dsc(method: Trainable, network: nn.Module, cohort: Cohort, pair: PairId) -> float:
     """The mean Dice over labels of one registered pair, in percent; 0 where no label is in both scans."""
-    seen = cohort.pair(pair)
-    field = method.predict(network, seen if method.masks == "always" else seen.without_masks())
+    field = method.predict(network, seen_pair(method, cohort, pair))
     truth = cohort.truth(pair)
     moved = warp_labels(truth.moving_labels.data, field.displacement.float())
     by_label = dsc(truth.fixed_labels.data, moved, truth.labels, moving=truth.moving_labels.data)
