@@ -10,11 +10,10 @@ from torch import Tensor
 from regbench.errors import BadValueError
 from regbench.metrics.finite import require_finite
 from regbench.spatial import jacobian_determinant
+from regbench.spatial.jacobian import CROP
 
 Definition = Literal["strict", "l2r"]
 
-CROP = 2
-"""Voxels left out on each side by `spatial.jacobian_determinant`."""
 SLAB_PLANES = 4
 """Planes of determinants held at once: a few megabytes at 160³, where the whole gradient would take hundreds."""
 LEAST, MOST = 1e-9, 1e9

@@ -6,13 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from regbench.api import Crop, Grid, Squeeze
+from regbench.spatial.precision import HAIR
 
 MOST_VOXELS = 2**21
 """Of a grid that no protocol prescribes: what a laptop registers in minutes."""
 FEWEST = 8
 """Voxels along an axis of such a grid, where the scan has as many."""
 _LATTICE = 9
-_HAIR = 1e-6  # in voxels: what rounding may do to a point on the rim
 
 GridRule = Squeeze | Crop
 
@@ -69,7 +69,7 @@ def shared_share(grid: Grid, other: Grid) -> float:
     axes = [np.linspace(-0.5, n - 0.5, _LATTICE) for n in grid.shape]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
     index = other.to_index(grid.to_world(points))
-    inside = ((index >= -0.5 - _HAIR) & (index <= np.array(other.shape) - 0.5 + _HAIR)).all(1)
+    inside = ((index >= -0.5 - HAIR) & (index <= np.array(other.shape) - 0.5 + HAIR)).all(1)
     return float(inside.mean())
 
 

@@ -16,10 +16,10 @@ from regbench.api import Field, Grid, Volume
 from regbench.data.cohorts.preprocess import resample_labels, resample_scan
 from regbench.registration.grid import same_directions
 from regbench.spatial import faded, jacobian_determinant, resample, resample_displacement
+from regbench.spatial.precision import HAIR
 from regbench.spatial.warping import Mode, interpolate
 
 _SLAB_VOXELS = 2**20
-_HAIR = 1e-6  # in voxels: what rounding may do to a point
 
 
 def scan_onto(scan: Float[np.ndarray, "i j k"], source: Grid, target: Grid) -> Float[np.ndarray, "a b c"]:
@@ -122,7 +122,7 @@ def pull(moving: Grid, field: Field, *wanted: Pulled) -> list[Volume]:
     far = torch.tensor(moving.shape, dtype=torch.float64).view(3, 1, 1, 1) - 1
     for planes, _ in slabs(field.grid):
         points = _carried(to_moving, field.displacement[:, planes], planes.start)
-        unseen = ((points < -0.5 - _HAIR) | (points > far + (0.5 + _HAIR))).any(0)
+        unseen = ((points < -0.5 - HAIR) | (points > far + (0.5 + HAIR))).any(0)
         points = torch.minimum(points.clamp_(min=0), far, out=points)
         for each, whole in zip(wanted, warped, strict=True):
             whole[planes] = _values(each.data, points, each.mode).masked_fill_(unseen, each.outside)
@@ -141,9 +141,7 @@ def _carried(to_moving: Float[np.ndarray, "4 4"], u: Float[Tensor, "3 i j k"], s
 
 def _values(data: Shaped[Tensor, "i j k"], points: Float[Tensor, "3 x y z"], mode: Mode) -> Shaped[Tensor, "x y z"]:
     if mode == "nearest":  # the hair decides ties upwards, whatever rounding says
-        i, j, k = (
-            (point + (0.5 + _HAIR)).long().clamp_(max=n - 1) for point, n in zip(points, data.shape, strict=True)
-        )
+        i, j, k = ((point + (0.5 + HAIR)).long().clamp_(max=n - 1) for point, n in zip(points, data.shape, strict=True))
         return data.flatten().take((i * data.shape[1] + j) * data.shape[2] + k)
     return interpolate(data[None, None], points[None].to(data.dtype), relative=False)[0, 0]
 

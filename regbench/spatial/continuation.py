@@ -7,12 +7,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from regbench.api import Field, Grid
-from regbench.spatial.precision import at_least_float32
+from regbench.spatial.precision import HAIR, at_least_float32
 
 FADING = 4.0
 """How far a displacement fades out, as a multiple of the longest one at the grid's border."""
 _ROUNDS = 24  # of smoothing: what is fine across the border dies within a few voxels
-_HAIR = 1e-6  # in voxels
 
 
 def faded(field: Field, target: Grid) -> Field:
@@ -52,7 +51,7 @@ def _excess(grid: Grid, target: Grid) -> Float[np.ndarray, "2 3"]:
     corners = np.array(np.meshgrid(*((0, n - 1) for n in target.shape), indexing="ij")).reshape(3, -1).T
     index = grid.to_index(target.to_world(corners.astype(float)))
     beyond = np.stack([-0.5 - index.min(0), index.max(0) - (np.array(grid.shape) - 0.5)])
-    return np.where(beyond > _HAIR, np.ceil(beyond) + 1, 0)
+    return np.where(beyond > HAIR, np.ceil(beyond) + 1, 0)
 
 
 def _longest_at_border_mm(field: Field) -> float:

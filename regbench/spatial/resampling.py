@@ -10,11 +10,8 @@ from torch import Tensor
 from regbench.api import Field, Grid
 from regbench.errors import BadValueError
 from regbench.spatial.continuation import faded
-from regbench.spatial.precision import at_least_float32
+from regbench.spatial.precision import HAIR, at_least_float32
 from regbench.spatial.warping import Mode, interpolate
-
-HAIR = 1e-6
-"""In voxels: what rounding in affines may do to a point on the very rim."""
 
 
 def resample(
