@@ -402,6 +402,29 @@ def test_a_stored_order_is_no_fault(abdomen: Path) -> None:
     assert check(Abdomen(), abdomen) == []
 
 
+def test_labels_over_an_even_lung_in_the_stored_order_are_no_fault(acdc: Path) -> None:
+    """A heart beside a lung: within one label the lung is the more even of the two, and yet it is not what is meant."""
+    scan = next((acdc / "patient001").glob("*_gt.nii.gz"))
+    image = scan.with_name(scan.name.replace("_gt", ""))
+    header = nib.load(image)
+    shape = header.shape
+    x, y, z = np.meshgrid(*(np.arange(n) / n for n in shape), indexing="ij")
+    ball = ((x - 0.25) / 0.2) ** 2 + ((y - 0.5) / 0.3) ** 2 + ((z - 0.5) / 0.4) ** 2
+    labels = ((ball < 1).astype(np.uint8) + (ball < 0.5) + (ball < 0.2)).astype(np.uint8)
+    random = np.random.default_rng(0)
+    heart = np.array([60.0, 150.0, 400.0, 250.0])[labels] + random.normal(0, 40, shape)
+    lung = 20 + random.normal(0, 5, shape)
+    values = np.where(x < 0.5, heart, lung).astype(np.float32)
+    nib.save(nib.Nifti1Image(values, header.affine), image)
+    turn = nib.orientations.ornt_transform(
+        nib.io_orientation(header.affine), nib.orientations.axcodes2ornt(("L", "A", "S"))
+    )
+    nib.save(nib.Nifti1Image(labels, header.affine).as_reoriented(turn), scan)
+    assert not [fault for fault in check(Acdc(), acdc) if "orientation" in fault]
+    nib.save(nib.Nifti1Image(labels, nib.load(scan).affine), scan)  # now only the header says it
+    assert any("one of the two headers is wrong" in fault for fault in check(Acdc(), acdc))
+
+
 def test_a_spoiled_folder_is_not_loaded_and_says_all_of_it(abdomen: Path) -> None:
     ABDOMEN["truncated image"][0](abdomen)
     ABDOMEN["label out of range"][0](abdomen)
