@@ -4,7 +4,6 @@ A bundle is a zip file. `bundle.json` lists every other file of it with its sha2
 TASK/RUN-ID/. The same runs give the same bytes.
 """
 
-import hashlib
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,9 +12,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from regbench.data.files.atomic import replacing_file
-from regbench.errors import BadValueError, StorageError
+from regbench.errors import BadValueError
 from regbench.results.record import SCHEMA_VERSION, RunRecord
-from regbench.results.store import RunFolder
+from regbench.results.store import RunFolder, file_digest
 
 LAYOUT = 1
 MANIFEST = "bundle.json"
@@ -69,7 +68,7 @@ def write_bundle(path: Path, runs: Chosen, *, weights: bool = False, fields: boo
         if content.keys() & files.keys():
             raise BadValueError(f"Two of the runs have the id {record.run_id}; name one of their folders only.")
         content |= files
-    digests = {name: _digest(file) for name, file in sorted(content.items())}
+    digests = {name: file_digest(file) for name, file in sorted(content.items())}
     with replacing_file(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as bundle:
         bundle.writestr(_entry(MANIFEST), Manifest(files=digests).model_dump_json(indent=1))
         for name in digests:
@@ -95,7 +94,7 @@ def _packed(folder: RunFolder, record: RunRecord, weights: bool, fields: bool) -
         raise BadValueError(f"The record of run {record.run_id} names no cases.csv; run it again.")
     for name in names:
         file = folder.path / name
-        if not file.is_file() or _digest(file) != record.files[name]:
+        if not file.is_file() or file_digest(file) != record.files[name]:
             said = "is not the file that the run wrote" if file.is_file() else "is missing"
             raise BadValueError(f"{file} {said}; restore it, or run it again with --force.")
     return [(name, folder.path / name) for name in (RECORD, *names)]
@@ -105,11 +104,3 @@ def _entry(name: str) -> zipfile.ZipInfo:
     entry = zipfile.ZipInfo(name, _LONG_AGO)
     entry.external_attr, entry.compress_type = _READABLE, zipfile.ZIP_DEFLATED
     return entry
-
-
-def _digest(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise StorageError(f"{path} cannot be read: {error.strerror}.") from error

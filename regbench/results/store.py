@@ -116,10 +116,14 @@ class RunFolder:
         return bool(named) and all((self.path / name).is_file() for name in named)
 
     def digests(self) -> Mapping[str, str]:
-        """File name → sha256 of every file that stays beside the record."""
+        """File name → sha256 of every file that stays beside the record.
+
+        Raises:
+            StorageError: where one of them cannot be read.
+        """
         files = [f for f in sorted(self.path.rglob("*")) if f.is_file() and not f.name.startswith(".")]
         lasting = [f for f in files if f.name not in (_RECORD, self.state.name)]
-        return {f.relative_to(self.path).as_posix(): _digest(f) for f in lasting}
+        return {f.relative_to(self.path).as_posix(): file_digest(f) for f in lasting}
 
     def _content(self) -> list[Path]:
         return [path for path in self.path.iterdir() if path.name != LOCK] if self.path.is_dir() else []
@@ -200,6 +204,19 @@ class Store:
         return found[0], _own_record(found[0])
 
 
+def file_digest(path: Path) -> str:
+    """The sha256 of a file.
+
+    Raises:
+        StorageError: where it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}.") from error
+
+
 def _folders_below(root: Path) -> tuple[list[RunFolder], list[str]]:
     """Every folder with something that only a run has, and a sentence for each that cannot be looked into."""
     paths: list[Path] = []
@@ -263,8 +280,3 @@ def _parse(path: Path, content: bytes) -> RunRecord:
 
 def _seal(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -164,6 +164,20 @@ def test_digests_name_every_lasting_file(tmp_path: Path, make_record: Make) -> N
     }
 
 
+def test_a_file_that_may_not_be_read_has_no_digest(
+    tmp_path: Path, make_record: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = put(Store(tmp_path), make_record())
+    folder.history.write_text("step")
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("hashlib.file_digest", refuse)
+    with pytest.raises(StorageError, match=r"history\.csv cannot be read: Permission denied\."):
+        folder.digests()
+
+
 def test_clear_leaves_the_lock(tmp_path: Path, make_record: Make) -> None:
     folder = put(Store(tmp_path), make_record())
     with folder.lock():
