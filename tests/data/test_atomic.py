@@ -108,3 +108,16 @@ def test_a_folder_is_removed_and_none_is_well_too(tmp_path: Path) -> None:
     remove_folder(tmp_path / "cohort")
     remove_folder(tmp_path / "cohort")
     assert _names(tmp_path) == []
+
+
+def test_what_is_no_plain_file_is_not_replaced(tmp_path: Path) -> None:
+    pipe, folder, link = tmp_path / "pipe", tmp_path / "folder", tmp_path / "link"
+    os.mkfifo(pipe)
+    folder.mkdir()
+    link.symlink_to(pipe)  # as /dev/stdout is one
+    for path in (pipe, folder, link):
+        with pytest.raises(StorageError, match=f"{path.name} cannot be written: it is no plain file; name a file"):
+            write_text(path, "content")
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+    assert _names(tmp_path) == ["folder", "link", "pipe"]

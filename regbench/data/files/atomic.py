@@ -51,9 +51,11 @@ def replacing_file(path: Path) -> Iterator[Path]:
     Missing parent folders are made.
 
     Raises:
-        StorageError: where the folder cannot be written or is full.
+        StorageError: where the folder cannot be written or is full, or something of that name is no plain file.
     """
     with storage_errors(path):
+        if path.exists() and not path.is_file():  # a rename would put a file into the place of /dev/full itself
+            raise StorageError(f"{path} cannot be written: it is no plain file; name a file.")
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = neighbour(path)
         try:
