@@ -62,7 +62,9 @@ class Abdomen(Task):
         ]
         found = {match[1]: _scan(folder, match[1]) for match in map(_NAME.fullmatch, names) if match}
         if not found:
-            faults.append(f"{folder} has no scans: expected imagesTr/AbdomenCTCT_0001_0000.nii.gz and so on.")
+            deeper = min(folder.glob("*/**/imagesTr"), default=None)
+            hint = f"; there is such a folder in {deeper.parent}: give that" if deeper else ""
+            faults.append(f"{folder} has no scans: expected imagesTr/AbdomenCTCT_0001_0000.nii.gz and so on{hint}.")
         if faults:
             raise DataError(faults, found)
         return found

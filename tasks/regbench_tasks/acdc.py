@@ -47,7 +47,10 @@ class Acdc(Task):
                 faults.append(f"{patient} is there twice: {patient.name} is in both train and test of the release.")
             found |= scans
         if not found:
-            faults.append(f"{folder} has no patients: expected patient001/Info.cfg and so on, or training/patient001.")
+            faults.append(
+                f"{folder} has no patients: expected patient001/Info.cfg and so on, or training/patient001"
+                f"{_deeper(folder)}."
+            )
         if faults:
             raise DataError(faults, found)
         return found
@@ -57,6 +60,15 @@ class Acdc(Task):
         from regbench_tasks.phantom.cardiac import write  # the generator is needed only where a cohort is made
 
         write(folder, cases=cases, seed=seed, shape=shape)
+
+
+def _deeper(folder: Path) -> str:
+    """Where patients lie further down, as an unpacked archive may have them, as the end of a sentence."""
+    first = min(folder.glob("**/patient*/Info.cfg"), default=None)
+    if first is None:
+        return ""
+    above = first.parents[1]
+    return f"; there are some in {above.parent if above.name in {'training', 'testing'} else above}: give that folder"
 
 
 def _frames(path: Path, faults: list[str]) -> dict[str, int]:

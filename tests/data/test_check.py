@@ -393,6 +393,14 @@ def test_folders_that_hold_nothing(tmp_path: Path) -> None:
         assert check(task, tmp_path / ("x" * 300))[0].endswith("x cannot be read: File name too long.")
 
 
+def test_scans_further_down_are_pointed_to(sound_abdomen: Path, sound_acdc: Path, tmp_path: Path) -> None:
+    """As an archive unpacks that has a folder or two of its own."""
+    for task, folder in ((Abdomen(), sound_abdomen), (Acdc(), sound_acdc)):
+        top = tmp_path / type(task).__name__
+        copied = shutil.copytree(folder, top / "archive" / "copy")
+        assert f"in {copied}: give that" in check(task, top)[-1]
+
+
 def test_a_stored_order_is_no_fault(abdomen: Path) -> None:
     """Other orders of storage are well, as long as the affine says so; also for one of the two files."""
     for file, case, code in ((_image, "0005", "SPL"), (_labels, "0005", "SPL"), (_image, "0006", "LPS")):
