@@ -178,8 +178,20 @@ def _from_file(file: Path) -> list[Plugin]:
     ]
     if not plugins:
         kinds = ", ".join(_BASES.values())
-        raise PluginError(f"{file} holds no plugin: expected a concrete subclass of one of {kinds}.")
+        said = "; ".join(_unfinished(module))
+        raise PluginError(f"{file} holds no plugin: {said or f'expected a concrete subclass of one of {kinds}'}.")
     return plugins
+
+
+def _unfinished(module: ModuleType) -> list[str]:
+    """What the classes that would be plugins still lack, each as a clause."""
+    return [
+        f"{name} does not define {', '.join(sorted(found.__abstractmethods__))}, which a {_BASES[kind]} has to"
+        for name, found in vars(module).items()
+        if inspect.isabstract(found) and found.__module__ == module.__name__
+        for kind in GROUPS
+        if issubclass(found, _base(kind))
+    ]
 
 
 def _import_file(file: Path) -> tuple[ModuleType, str]:

@@ -40,6 +40,15 @@ def test_a_plugin_file_that_does_not_import_is_said(call, tmp_path: Path) -> Non
     assert "the toy is broken" in result.stderr
 
 
+def test_a_method_whose_register_is_misspelt_is_told_what_it_lacks(call, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from regbench.api import Method\n\n\nclass Mine(Method):\n    def registre(self, pair):\n        ...\n"
+    )
+    result = call("check", "method", "mine", "--plugin", tmp_path / "mine.py")
+    assert result.exit_code == 2
+    assert "holds no plugin: Mine does not define register" in " ".join(result.stderr.split())
+
+
 def test_a_plugin_file_that_ends_the_program_is_said(call, tmp_path: Path) -> None:
     (tmp_path / "ending.py").write_text("raise SystemExit(3)\n")
     result = call("list", "methods", "--plugin", tmp_path / "ending.py")
