@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from regbench.errors import BadValueError
+from regbench.losses.compared import compared
 from regbench.losses.windows import BoxSum, box_sum, padded_length
-from regbench.spatial.precision import at_least_float32
 
 EPSILON = 1e-5
 """Added to the product of the variances, as in all published implementations."""
@@ -35,14 +35,14 @@ def lncc(fixed: Float[Tensor, "b c i j k"], moved: Float[Tensor, "b c i j k"], *
         window: its side in voxels, odd.
 
     Raises:
-        BadValueError: for a window that is not odd and at least 3.
+        BadValueError: for a window that is not odd and at least 3, or images of two shapes.
 
     Source: Avants et al., Symmetric diffeomorphic image registration with cross-correlation, Medical Image Analysis
     2008; in this form Balakrishnan et al., VoxelMorph, IEEE TMI 2019.
     """
     if window < 3 or window % 2 == 0:
         raise BadValueError(f"An LNCC window has an odd side of at least 3 voxels, not {window}.")
-    fixed, moved = at_least_float32(fixed, moved)
+    fixed, moved = compared(fixed, moved)
     loss: Tensor = _LocalCorrelation.apply(fixed.flatten(0, 1), moved.flatten(0, 1), window)  # type: ignore[no-untyped-call]
     return loss
 
@@ -57,6 +57,7 @@ def lncc_map(
         moved: of the same shape.
         window: its side in voxels, odd.
     """
+    fixed, moved = compared(fixed, moved)
     with torch.no_grad():
         correlation, *_ = _around_each(fixed.flatten(0, 1).double(), moved.flatten(0, 1).double(), window)
         return correlation.view_as(fixed).to(fixed.dtype)

@@ -4,10 +4,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from regbench.spatial.precision import at_least_float32
+from regbench.losses.compared import compared
 
 
 def mse(fixed: Float[Tensor, "*shape"], moved: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
-    """The mean squared difference of two images of one shape."""
-    fixed, moved = at_least_float32(fixed, moved)
+    """The mean squared difference of two images of one shape; BadValueError for two shapes."""
+    fixed, moved = compared(fixed, moved)
     return torch.mean((fixed - moved) ** 2)

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from regbench.errors import BadValueError
+from regbench.losses.compared import compared
 from regbench.losses.warped_overlap import OUTSIDE, WarpedOverlap, tally
 from regbench.spatial.precision import at_least_float32
 
@@ -19,9 +20,12 @@ def soft_dice(fixed: Float[Tensor, "b c i j k"], moved: Float[Tensor, "b c i j k
         fixed: (b, c, i, j, k) memberships in [0, 1], one channel a class.
         moved: the same of the moved scan.
 
+    Raises:
+        BadValueError: for masks of two shapes.
+
     Source: Milletari et al., V-Net, 3DV 2016, without its squares.
     """
-    fixed, moved = at_least_float32(fixed, moved)
+    fixed, moved = compared(fixed, moved)
     overlap = (fixed * moved).sum((2, 3, 4))
     return _mean_over_present(overlap, fixed.sum((2, 3, 4)) + moved.sum((2, 3, 4)))
 
