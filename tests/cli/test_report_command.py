@@ -11,10 +11,23 @@ def ran(run) -> None:
     assert run("--method", "centroid").exit_code == 0
 
 
-def test_nothing_to_report_on(call) -> None:
+def test_nothing_to_report_on(call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("regbench_leaderboards.measured_runs", lambda: tmp_path)
     result = call("report")
     assert result.exit_code == 2
     assert "no runs" in result.stderr
+
+
+def test_where_nothing_was_run_the_page_is_of_the_release(call, run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("--method", "centroid", "--runs", "theirs").exit_code == 0
+    monkeypatch.setattr("regbench_leaderboards.measured_runs", lambda: Path("theirs"))
+    result = call("report", "--out", "page")
+    assert result.exit_code == 0, result.output
+    assert "came with regbench" in result.stderr
+    assert "Picture of" not in result.stderr
+    assert "Centroid" in Path("page/index.html").read_text()
+    assert "Centroid" in call("leaderboard", "--format", "html").stdout
+    assert call("report", "--runs", "elsewhere").exit_code == 2
 
 
 @pytest.mark.usefixtures("ran")

@@ -46,9 +46,7 @@ def leaderboard(
     from regbench.leaderboard import Format, render, renderable
 
     form: Format | Literal["html"] = "json" if json else format_.value
-    made = read_boards(runs, task)
-    if not made and form in {"table", "md", "latex"} and runs == DEFAULT_RUNS:
-        made = _released(task)
+    runs, made = (runs, read_boards(runs, task)) if form in {"csv", "json"} else read_or_released(runs, task)
     if not made and form == "table":
         typer.echo(f"There are no runs in '{runs}' yet; 'regbench run --task abdomen --method voxelmorph' makes some.")
         return
@@ -68,15 +66,17 @@ def leaderboard(
             err().print(f"Written to {out}.", markup=False)
 
 
-def _released(task: "Sequence[str] | None") -> "list[Board]":
-    """The boards that came with regbench, for where nothing was run yet."""
+def read_or_released(runs: Path, task: "Sequence[str] | None") -> "tuple[Path, list[Board]]":
+    """The boards of a folder of runs, or those that came with regbench where nothing was run yet; and their folder."""
     from regbench.cli.console import remark
     from regbench_leaderboards import measured_runs
 
-    made = read_boards(measured_runs(), task)
-    if made:
-        remark(f"There are no runs in '{DEFAULT_RUNS}' yet; these came with regbench.")
-    return made
+    made = read_boards(runs, task)
+    released = read_boards(measured_runs(), task) if not made and runs == DEFAULT_RUNS else []
+    if not released:
+        return runs, made
+    remark(f"There are no runs in '{DEFAULT_RUNS}' yet; these came with regbench.")
+    return measured_runs(), released
 
 
 def read_boards(runs: Path, task: "Sequence[str] | None") -> "list[Board]":

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from regbench.cli.choices import RankingChoice
-from regbench.cli.commands.leaderboard import PublishedOption, RankingOption, TaskOption, read_boards
+from regbench.cli.commands.leaderboard import PublishedOption, RankingOption, TaskOption, read_or_released
 from regbench.cli.options import DEFAULT_RUNS, PluginOption, RunDeviceOption, RunsOption
 
 
@@ -43,7 +43,7 @@ def report(
     from regbench.report import write_page
     from regbench.results import Store
 
-    made = read_boards(runs, task)
+    asked, (runs, made) = runs, read_or_released(runs, task)
     if not made:
         raise BadValueError(
             f"There are no runs in '{runs}' to report on; 'regbench run --task abdomen --method voxelmorph' makes some."
@@ -58,7 +58,7 @@ def report(
         Registry(plugin or []),
         data=folders,
         device=asked_device(device),
-        pictures=pictures,
+        pictures=pictures and runs == asked,  # those that came with regbench have no weights
         ranking=ranking.value,
         published=published,
         told=remark,
