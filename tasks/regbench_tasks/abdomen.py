@@ -10,6 +10,7 @@ from typing import ClassVar
 from regbench.api import Card, Protocol, Scan, Shape, Task
 from regbench.data import read_protocols
 from regbench.errors import DataError
+from regbench_tasks.nested import first_below
 
 _LISTING = "AbdomenCTCT_dataset.json"
 _NAME = re.compile(r"AbdomenCTCT_(\d{4})_0000\.nii\.gz")
@@ -62,7 +63,7 @@ class Abdomen(Task):
         ]
         found = {match[1]: _scan(folder, match[1]) for match in map(_NAME.fullmatch, names) if match}
         if not found:
-            deeper = min(folder.glob("*/**/imagesTr"), default=None)
+            deeper = first_below(folder, "imagesTr")
             hint = f"; there is such a folder in {deeper.parent}: give that" if deeper else ""
             faults.append(f"{folder} has no scans: expected imagesTr/AbdomenCTCT_0001_0000.nii.gz and so on{hint}.")
         if faults:

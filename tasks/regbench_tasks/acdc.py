@@ -9,6 +9,7 @@ from typing import ClassVar
 from regbench.api import Card, Protocol, Scan, Shape, Task
 from regbench.data import read_protocols
 from regbench.errors import DataError
+from regbench_tasks.nested import first_below
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Acdc(Task):
 
 def _deeper(folder: Path) -> str:
     """Where patients lie further down, as an unpacked archive may have them, as the end of a sentence."""
-    first = min(folder.glob("**/patient*/Info.cfg"), default=None)
+    first = first_below(folder, "patient*/Info.cfg")
     if first is None:
         return ""
     above = first.parents[1]
