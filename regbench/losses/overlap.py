@@ -59,6 +59,7 @@ def warped_dice(
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what is kept must serve training, too, whoever asks first
 def _numbers(labels: tuple[int, ...], device: torch.device) -> Int[Tensor, " n"]:
     """The labels as a tensor that is sent to the device once: to send it anew each time would make the host wait."""
     return torch.tensor(labels, dtype=torch.long, device=device)

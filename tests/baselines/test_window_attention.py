@@ -209,3 +209,21 @@ def test_autocast() -> None:
     assert attention.position_table is not None
     assert attention.position_table.grad is not None
     assert (result.float() - attention(stream)).abs().max() < 0.05
+
+
+@pytest.mark.parametrize("rules", ["masked", "legacy"])
+def test_it_trains_after_it_was_asked_in_inference_mode(rules) -> None:
+    layout.cache_clear()
+    relative_index.cache_clear()
+    torch.manual_seed(0)
+    attention = WindowAttention(8, 2, (2, 3, 2), shifted=True, rules=rules)
+    tokens = torch.randn(1, 5, 6, 7, 8)
+    with torch.inference_mode():
+        seen = attention(tokens)
+    result = attention(tokens)
+    result.square().sum().backward()
+    torch.testing.assert_close(result, seen, rtol=0, atol=1e-6)
+    assert all(parameter.grad is not None for parameter in attention.parameters())
+    plan = layout(1, (5, 6, 7), (2, 3, 2), True, rules, CPU)
+    kept = [plan.home, *(rows.index for rows in (plan.cut, plan.uncut, plan.read, plan.unread))]
+    assert not any(tensor.is_inference() for tensor in [*kept, *(g.mask for g in plan.groups if g.mask is not None)])

@@ -170,3 +170,15 @@ def test_mse() -> None:
     assert mse(fixed, moved) == 2.5
     with torch.autocast("cpu", torch.bfloat16):
         assert mse(fixed.bfloat16(), moved.bfloat16()).dtype == torch.float32
+
+
+def test_it_trains_after_it_was_asked_in_inference_mode() -> None:
+    fixed, moving, u = _mask(1, 1, 1, 5, 6, 7), _mask(2, 1, 1, 5, 6, 7), _field(3, 1, 3, 5, 6, 7)
+    labels = (1, 4, 5)
+    with torch.inference_mode():
+        seen = warped_dice(fixed, moving, u, labels)
+    loss = warped_dice(fixed, moving, u.requires_grad_(), labels)
+    loss.backward()
+    assert loss == seen
+    assert u.grad is not None
+    assert u.grad.any()

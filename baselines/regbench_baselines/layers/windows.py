@@ -160,6 +160,7 @@ def _axes(shape: Sequence[int], window: Shape, shifted: bool, rules: WindowRules
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what is kept must serve training, too, whoever asks first
 def layout(batch: int, shape: Shape, window: Shape, shifted: bool, rules: WindowRules, device: torch.device) -> Layout:
     """How a batch of maps is cut into windows.
 
@@ -269,6 +270,7 @@ def _tensor(mask: np.ndarray | None, device: torch.device) -> Tensor | None:
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what is kept must serve training, too, whoever asks first
 def relative_index(window: Shape, clipped: Shape, device: torch.device) -> Int[Tensor, " pairs"]:
     """For each pair (query, key) of a window, the row of the table of relative positions.
 
