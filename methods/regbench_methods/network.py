@@ -14,9 +14,8 @@ from torch import Tensor, nn
 
 from regbench.api import Shape
 from regbench.spatial import compose, resize_displacement, warp
-from regbench_baselines.layers.blocks import Conv3, FlowHead, crop_to, pad_to_multiple, recomputed
+from regbench_baselines.layers.blocks import Conv3, FlowHead, crop_to, instance_norm, pad_to_multiple, recomputed
 from regbench_baselines.layers.correlation import COUNT, correlation
-from regbench_baselines.layers.pyramid import instance_norm
 from regbench_baselines.layers.window_attention import WindowAttention
 
 LEVELS = 4
@@ -280,7 +279,7 @@ class PrototypeContourNetwork(nn.Module):
             level = self.levels[number - skipped]
             moving, fixed = (features[number] for features in images)
             moving_mask, fixed_mask = (features[number] for features in masks)
-            coarse = None if displacement is None else _twice_as_fine(displacement)
+            coarse = None if displacement is None else resize_displacement(displacement, moving.shape[2:])
             so_far = _sum(coarse, None if start is None else resize_displacement(start, moving.shape[2:]))
             if so_far is not None:
                 moving, moving_mask = warp(moving, so_far), warp(moving_mask, so_far)
@@ -290,8 +289,8 @@ class PrototypeContourNetwork(nn.Module):
             else:
                 displacement = compose(coarse, fine) if self.design.composition else coarse + fine
         assert displacement is not None  # noqa: S101 - there is at least one level
-        for _ in range(skipped):
-            displacement = _twice_as_fine(displacement)
+        for features in reversed(images[0][:skipped]):
+            displacement = resize_displacement(displacement, features.shape[2:])
         return displacement
 
 
@@ -299,8 +298,3 @@ def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
     if a is None or b is None:
         return b if a is None else a
     return a + b
-
-
-def _twice_as_fine(displacement: Float[Tensor, "b 3 i j k"]) -> Float[Tensor, "b 3 x y z"]:
-    """The same field at twice the resolution, in its voxels."""
-    return 2 * F.interpolate(displacement, scale_factor=2, mode="trilinear", align_corners=True)

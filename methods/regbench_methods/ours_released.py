@@ -18,8 +18,15 @@ from regbench.api import Batch, Card, Preset, Recipe, Setting
 from regbench.errors import BadValueError
 from regbench.spatial import resize_displacement, warp
 from regbench_baselines.baseline import Baseline
-from regbench_baselines.layers.blocks import Conv3, FlowHead, crop_to, pad_to_multiple, recomputed
-from regbench_baselines.layers.pyramid import PyramidEncoder, instance_norm, official_encoder_key
+from regbench_baselines.layers.blocks import (
+    Conv3,
+    FlowHead,
+    crop_to,
+    instance_norm,
+    pad_to_multiple,
+    recomputed,
+)
+from regbench_baselines.layers.pyramid import PyramidEncoder, official_encoder_key
 from regbench_baselines.objective import objective
 from regbench_baselines.official import Official
 

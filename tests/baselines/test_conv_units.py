@@ -91,6 +91,11 @@ def test_norm_act_keeps_a_constant_map_finite() -> None:
     assert gradient.isfinite().all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_norm_act_of_a_single_voxel_is_zero(dtype) -> None:
+    assert not conv_units.norm_act(torch.tensor([1e6, 7.7, 0.1], dtype=dtype).view(1, 3, 1, 1, 1)).any()
+
+
 def test_gradient_of_norm_act() -> None:
     x = (
         torch.randn(1, 2, 2, 3, 2, dtype=torch.float64)

@@ -7,7 +7,6 @@ from regbench.api import Batch, Setting
 from regbench.errors import BadValueError, UnknownNameError, WeightsError
 from regbench_baselines.corrmlp import CorrMLP, CorrMLPNet, official_network
 from regbench_baselines.layers.correlation import correlation, with_correlation
-from regbench_baselines.layers.pyramid import instance_norm
 from regbench_baselines.layers.window_mlp import WindowMLP, mix_windows
 
 SMALL = {"encoder_channels": 4, "decoder_channels": 8}
@@ -85,10 +84,6 @@ def test_any_size_starts_at_the_identity(shape) -> None:
     assert u.abs().max() < 1e-2
     sum(method.losses(network, b).values()).backward()
     assert all(torch.isfinite(p.grad).all() for p in network.parameters())
-
-
-def test_instance_norm_of_a_single_voxel_is_zero() -> None:
-    assert not instance_norm(torch.full((1, 2, 1, 1, 1), 3.0)).any()
 
 
 def test_checkpointing_gives_the_same_field_and_gradients() -> None:

@@ -12,11 +12,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from regbench_baselines.layers.blocks import conv3
+from regbench_baselines.layers.blocks import NORM_EPSILON, conv3, instance_norm
 from regbench_baselines.layers.upsampled_conv import upsampled_conv
 
 SLOPE = 0.01
-EPSILON = 1e-5
 # Bytes of unfolded patches at a time.
 PATCH_BYTES = 2**23
 
@@ -92,9 +91,7 @@ def norm_act(features: Float[Tensor, "b c i j k"]) -> Float[Tensor, "b c i j k"]
     if _lean(features):
         result: Tensor = _NormAct.apply(favoured_format(features))  # type: ignore[no-untyped-call]
         return result
-    # torch.instance_norm, unlike F.instance_norm, also takes maps of one voxel.
-    normed = torch.instance_norm(features, None, None, None, None, True, 0.0, EPSILON, True)
-    return F.leaky_relu(normed, SLOPE, inplace=True)
+    return F.leaky_relu(instance_norm(features), SLOPE, inplace=True)
 
 
 def _rows(features: Tensor) -> Tensor:
@@ -109,7 +106,7 @@ class _NormAct(torch.autograd.Function):
     def forward(ctx: Any, features: Tensor) -> Tensor:
         rows = _rows(features)
         rows.sub_(rows.mean(1, keepdim=True))
-        scale = torch.linalg.vecdot(rows, rows, dim=1).div_(rows.shape[1]).add_(EPSILON).rsqrt_().unsqueeze(1)
+        scale = torch.linalg.vecdot(rows, rows, dim=1).div_(rows.shape[1]).add_(NORM_EPSILON).rsqrt_().unsqueeze(1)
         F.leaky_relu_(rows.mul_(scale), SLOPE)
         ctx.mark_dirty(features)
         ctx.save_for_backward(features, scale)

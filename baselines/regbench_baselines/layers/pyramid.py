@@ -6,14 +6,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from regbench_baselines.layers.blocks import Conv3
+from regbench_baselines.layers.blocks import Conv3, instance_norm
 
 SLOPE = 0.2
-
-
-def instance_norm(x: Float[Tensor, "b c i j k"]) -> Float[Tensor, "b c i j k"]:
-    """Each channel of each item to mean 0 and variance 1; a map of a single voxel becomes zero."""
-    return F.instance_norm(x) if x[0, 0].numel() > 1 else x - x
 
 
 class ConvPair(nn.Module):
