@@ -27,17 +27,18 @@ def contour_points(mask: UInt8[Tensor, "i j k"], labels: tuple[int, ...]) -> dic
     Returns:
         label → points in voxel indices; an organ without any is left out.
     """
-    points: dict[int, list[Tensor]] = {label: [] for label in labels}
+    middles, sides = [], []
     for axis in range(3):
         near, far = mask.narrow(axis, 0, mask.shape[axis] - 1), mask.narrow(axis, 1, mask.shape[axis] - 1)
         faces = (near != far).nonzero()
-        inside, outside = near[tuple(faces.T)], far[tuple(faces.T)]
-        middles = faces.float()
-        middles[:, axis] += 0.5
-        for label in labels:
-            points[label].append(middles[(inside == label) | (outside == label)])
-    joined = {label: torch.cat(parts) for label, parts in points.items()}
-    return {label: found for label, found in joined.items() if len(found)}
+        sides.append(torch.stack([near[tuple(faces.T)], far[tuple(faces.T)]]))
+        middles.append(faces.float())
+        middles[-1][:, axis] += 0.5
+    numbers = torch.tensor(labels, dtype=mask.dtype, device=mask.device).view(-1, 1, 1)
+    outlines = (torch.cat(sides, 1) == numbers).any(1)
+    # All organs at once: where a GPU is asked how many points there are, it has to be waited for.
+    found = torch.split(torch.cat(middles)[outlines.nonzero()[:, 1]], outlines.sum(1).tolist())
+    return {label: points for label, points in zip(labels, found, strict=True) if len(points)}
 
 
 def draw(points: Float[Tensor, "n 3"], at_most: int, generator: torch.Generator) -> Float[Tensor, "m 3"]:
@@ -52,7 +53,9 @@ def nearest(points: Float[Tensor, "n 3"], among: Float[Tensor, "m 3"]) -> Int[Te
     """The index of each point's nearest neighbour, without a table of n × m distances in memory."""
     points, among = points.detach(), among.detach()
     if points.device.type == "cpu":
-        return torch.from_numpy(cKDTree(among.numpy()).query(points.numpy())[1])
+        # The tree refuses points that are no numbers; their distances say so, whatever it takes for their neighbours.
+        tree, asking = (each.nan_to_num(posinf=0.0, neginf=0.0).numpy() for each in (among, points))
+        return torch.from_numpy(cKDTree(tree).query(asking)[1])
     rows = max(1, _CHUNK // len(among))
     return torch.cat([(part[:, None] - among[None]).square().sum(-1).argmin(1) for part in torch.split(points, rows)])
 

@@ -155,3 +155,19 @@ def test_draw_takes_distinct_points() -> None:
     drawn = draw(points, 4, torch.Generator().manual_seed(0))
     assert len({tuple(p) for p in drawn.tolist()}) == 4
     assert torch.equal(draw(points, 10, torch.Generator()), points)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_field_that_is_not_finite_is_seen_in_the_loss(value: float) -> None:
+    u = torch.zeros(3, *SHAPE)
+    u[:, 9:12] = value
+    fixed, moving = ball((10, 9, 11), 5), ball((9, 9, 11), 5)
+    assert not loss_of(fixed, moving, u).isfinite()
+
+
+def test_outlines_are_those_of_each_organ_alone() -> None:
+    mask = torch.randint(0, 6, SHAPE, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    together = contour_points(mask, (5, 2, 9, 1))
+    assert list(together) == [5, 2, 1]
+    for label, points in together.items():
+        assert torch.equal(points, contour_points((mask == label).to(torch.uint8), (1,))[1])
