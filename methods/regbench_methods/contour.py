@@ -37,8 +37,9 @@ def contour_points(mask: UInt8[Tensor, "i j k"], labels: tuple[int, ...]) -> dic
     numbers = torch.tensor(labels, dtype=mask.dtype, device=mask.device).view(-1, 1, 1)
     outlines = (torch.cat(sides, 1) == numbers).any(1)
     # All organs at once: where a GPU is asked how many points there are, it has to be waited for.
-    found = torch.split(torch.cat(middles)[outlines.nonzero()[:, 1]], outlines.sum(1).tolist())
-    return {label: points for label, points in zip(labels, found, strict=True) if len(points)}
+    points = torch.cat(middles)[outlines.nonzero()[:, 1]]
+    found = torch.tensor_split(points, outlines.sum(1).cumsum(0)[:-1].cpu())
+    return {label: own for label, own in zip(labels, found, strict=True) if len(own)}
 
 
 def draw(points: Float[Tensor, "n 3"], at_most: int, generator: torch.Generator) -> Float[Tensor, "m 3"]:
