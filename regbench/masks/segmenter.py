@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from regbench.api import Card, MaskRequest, MaskSource, Optimisation, Tick, Volume, patient_of
 from regbench.engine import Course, fit
 from regbench.errors import CheckpointError, DataError
-from regbench.masks.augment import random_variant
+from regbench.masks.augment import WIDE, mild, random_variant
 from regbench.results import RunFolder
 
 _LEVELS = 3
@@ -30,7 +30,8 @@ class Segmenter(MaskSource):
         steps: of the training; the quick preset takes as many as two cores do in minutes.
         channels: of the U-Net's finest level, at half the resolution; twice as many at each of three coarser ones.
         learning_rate: of Adam, decaying to zero.
-        augmentation: how strongly scans are varied; 0: not at all.
+        augmentation: how strongly scans are varied, in ways that few steps can learn; 0: not at all. wide: in all the
+            ways that segmentation networks are usually trained with, for 1000 steps and more.
         patch: training sees random boxes of at most so many voxels a side.
         batch_size: scans a step.
         folds: into so many the training patients are divided, and each one's masks come from a network that has not
@@ -53,12 +54,12 @@ class Segmenter(MaskSource):
     )
     saw_test_images: ClassVar[bool] = False
     saw_test_labels: ClassVar[bool] = False
-    quick: ClassVar[Mapping[str, object]] = MappingProxyType({"steps": 450})
+    quick: ClassVar[Mapping[str, object]] = MappingProxyType({"steps": 450, "augmentation": 0.7})
 
     steps: Annotated[int, Field(ge=1)] = 10_000
     channels: Annotated[int, Field(ge=4)] = 32
     learning_rate: Annotated[float, Field(gt=0)] = 5e-3
-    augmentation: Annotated[float, Field(ge=0, le=3)] = 0.7
+    augmentation: Annotated[float, Field(ge=0, le=3)] | Literal["wide"] = "wide"
     patch: Annotated[int, Field(ge=32)] = 112
     batch_size: Annotated[int, Field(ge=1)] = 2
     folds: Annotated[int, Field(ge=1)] = 1
@@ -112,9 +113,11 @@ class Segmenter(MaskSource):
         overlap = DiceLoss(to_onehot_y=True, softmax=True, include_background=False, batch=True)
         weight = _class_weights(list(known.values()), 1 + len(request.labels))
 
+        variation = WIDE if self.augmentation == "wide" else mild(self.augmentation)
+
         def variant(draw: int) -> tuple[Tensor, Tensor]:
             name = scans[_position(draw, len(scans), request.seed)]
-            scan, labels = random_variant(request.scans[name].data, known[name], strength=self.augmentation)
+            scan, labels = random_variant(request.scans[name].data, known[name], variation)
             return self._crop(scan, labels)
 
         def losses(step: int) -> Mapping[str, Float[Tensor, ""]]:

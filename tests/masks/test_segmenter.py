@@ -1,7 +1,7 @@
 """The segmentation network: learns from the training side only, resumes, and fits any size."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,7 @@ import torch
 
 from regbench.api import Grid, MaskRequest, Silent, Tick, Volume
 from regbench.errors import DataError
-from regbench.masks.augment import random_variant
+from regbench.masks.augment import WIDE, Variation, mild, random_variant
 from regbench.masks.segmenter import Segmenter
 
 SHAPE = (22, 20, 26)
@@ -143,10 +143,11 @@ def test_folds_keep_their_networks_apart_and_are_no_more_than_the_patients(reque
         replace(SMALL, folds=5).masks(request_)
 
 
-def test_augmentation_moves_scan_and_labels_together() -> None:
+@pytest.mark.parametrize("variation", [mild(1.0), WIDE], ids=["mild", "wide"])
+def test_augmentation_moves_scan_and_labels_together(variation: Variation) -> None:
     scan, labels = patient(0)
     torch.manual_seed(1)
-    bent, bent_labels = random_variant(scan, labels, strength=1.0)
+    bent, bent_labels = random_variant(scan, labels, variation)
     assert not torch.equal(bent_labels, labels)
     assert set(bent_labels.unique().tolist()) <= {0, 2, 7}
     assert bent[bent_labels == 2].median() > bent[bent_labels == 0].median() > bent[bent_labels == 7].median()
@@ -154,6 +155,28 @@ def test_augmentation_moves_scan_and_labels_together() -> None:
     assert bent.max() <= 1
 
 
+@pytest.mark.parametrize("part", [field.name for field in fields(Variation)])
+def test_each_part_of_a_variation_changes_what_it_names_and_no_more(part: str) -> None:
+    scan, labels = patient(0)
+    moves = part in {"turn", "turn_in_plane", "scale", "shift", "bend"}
+    drawn = []
+    for seed in range(8):  # a scan in three is blurred
+        torch.manual_seed(seed)
+        drawn.append(random_variant(scan, labels, replace(Variation(), **{part: 0.2})))
+    assert any(not torch.equal(bent, scan) for bent, _ in drawn)
+    assert any(not torch.equal(bent_labels, labels) for _, bent_labels in drawn) is moves
+
+
+def test_a_turn_in_plane_leaves_each_slice_in_its_place() -> None:
+    scan, labels = patient(0)
+    scan[:, :, 13:], labels[:, :, 13:] = 0.0, 0
+    torch.manual_seed(0)
+    bent, bent_labels = random_variant(scan, labels, Variation(turn_in_plane=0.5))
+    assert bent[:, :, 13:].max() < 1e-4
+    assert not bent_labels[:, :, 13:].any()
+    assert bent_labels.any()
+
+
 def test_no_augmentation_changes_nothing() -> None:
     scan, labels = patient(0)
-    assert random_variant(scan, labels, strength=0.0) == (scan, labels)
+    assert random_variant(scan, labels, mild(0.0)) == (scan, labels)
